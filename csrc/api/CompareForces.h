@@ -1,0 +1,15 @@
+#ifndef OPENMMNNP_COMPARE_FORCES_H_
+#define OPENMMNNP_COMPARE_FORCES_H_
+
+#include "openmmnnp/NNPForce.h"
+
+namespace openmmnnp {
+
+/** Are two forces equal in what cannot be changed in a Context: name, particles, bonds, periodicity, parameters? */
+bool sameStructure(const NNPForce& a, const NNPForce& b);
+/** Are they equal in what updateParametersInContext() can change? */
+bool sameModelInputs(const NNPForce& a, const NNPForce& b);
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_COMPARE_FORCES_H_

@@ -1,0 +1,94 @@
+#ifndef OPENMMNNP_EVALUATE_H_
+#define OPENMMNNP_EVALUATE_H_
+
+#include "model/Model.h"
+#include "model/ModelInputs.h"
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace openmmnnp {
+
+/**
+ * The evaluate stage: runs the model on the gathered inputs and keeps what it gives, checked.
+ *
+ * All numbers here are in the model's units.  After a first evaluation, no memory is allocated outside the model.
+ */
+class OPENMMNNP_EXPORT Evaluation : private OutputReader {
+public:
+    /**
+     * `particles` maps the model's particles to those of the System (empty: they are the same); `derivatives` names the
+     * parameters p for which dE/dp is wanted.  Throws ModelError if the model cannot give one.
+     */
+    Evaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {}, const std::vector<std::string>& derivatives = {});
+
+    ModelInputs& getInputs() {
+        return inputs;
+    }
+    const Model& getModel() const {
+        return *model;
+    }
+    /** Evaluate the model, unless the last evaluation had bit-identical inputs and gave what is wanted now. */
+    void run(bool withForces);
+    /** Forget the last evaluation. */
+    void invalidate();
+
+    double getEnergy() const {
+        return energy; // without the constant part
+    }
+    const double* getForces() const {
+        return forces.data(); // [n][3]
+    }
+    double getDerivative(int index) const {
+        return derivatives[index];
+    }
+    bool isValid() const {
+        return valid;
+    }
+    bool hasForces() const {
+        return valid && withForces;
+    }
+    /** An output beside energy, forces and derivatives; null if the model has none of that name. */
+    struct Extra {
+        std::string name;
+        int output;
+        std::vector<int64_t> shape;
+        std::vector<double> values;
+    };
+    const Extra* findExtra(const std::string& name) const;
+    long long getNumEvaluations() const {
+        return numEvaluations;
+    }
+    long long getNumReused() const {
+        return numReused;
+    }
+
+private:
+    void read(const std::vector<TensorView>& outputs) override;
+    void readEnergy(const TensorView& output);
+    void readForces(const TensorView& output);
+    void readDerivative(const TensorView& output, size_t index);
+    void readExtra(const TensorView& output, Extra& extra);
+    void checkPositions() const;
+    [[noreturn]] void failNonFinite(const std::string& what, int particle) const;
+    std::string describeNeighbor(int particle) const;
+    std::string describeParticle(int particle) const;
+    std::string describeLastEnergies() const;
+
+    std::shared_ptr<Model> model;
+    std::vector<int> particles;
+    ModelInputs inputs;
+    int energyOutput, forcesOutput;
+    std::vector<int> derivativeOutputs, derivativeInputs;
+    std::vector<Extra> extras;
+    double energy = 0;
+    std::vector<double> forces, derivatives;
+    bool valid = false, withForces = false;
+    long long numEvaluations = 0, numReused = 0;
+    std::array<double, 3> lastEnergies{};
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_EVALUATE_H_

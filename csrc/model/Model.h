@@ -1,0 +1,89 @@
+#ifndef OPENMMNNP_MODEL_H_
+#define OPENMMNNP_MODEL_H_
+
+#include "openmmnnp/ModelSpec.h"
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace openmmnnp {
+
+enum class DType { Float32, Float64, Int32, Int64, Other };
+
+/** A tensor in memory that somebody else owns.  Null data: the tensor was not asked for. */
+struct OPENMMNNP_EXPORT TensorView {
+    static constexpr int maxRank = 8;
+    void* data = nullptr;
+    DType dtype = DType::Other;
+    int rank = 0;
+    int64_t sizes[maxRank] = {};
+    int64_t strides[maxRank] = {}; // in elements
+
+    /** A contiguous tensor. */
+    static TensorView contiguous(void* data, DType dtype, const std::vector<int64_t>& shape);
+    int64_t count() const;
+    bool isContiguous() const;
+    /** Copy to doubles in row-major order, whatever the strides.  Only for Float32, Float64, Int32, Int64. */
+    void copyTo(double* target) const;
+    /** "float32 [22, 3]", for messages. */
+    std::string describe() const;
+};
+
+OPENMMNNP_EXPORT std::string describeShape(const std::vector<int64_t>& shape);
+
+/** What one evaluation must give. */
+struct Request {
+    bool forces = true;
+    /** Give dE/dp as well for these inputs (indices into ModelSpec::inputs). */
+    const std::vector<int>* derivatives = nullptr;
+};
+
+/** Takes the outputs of an evaluation while the tensors live. */
+class OPENMMNNP_EXPORT OutputReader {
+public:
+    virtual ~OutputReader() = default;
+    /** One view for each name of Model::getOutputNames(). */
+    virtual void read(const std::vector<TensorView>& outputs) = 0;
+};
+
+/**
+ * A loaded model.  It is immutable and shared by all Contexts of a process that run it on the same device.
+ */
+class OPENMMNNP_EXPORT Model {
+public:
+    explicit Model(const ModelSpec& spec) : spec(spec), outputNames(spec.outputs) {
+    }
+    virtual ~Model() = default;
+
+    const ModelSpec& getSpec() const {
+        return spec;
+    }
+    /** Names of what evaluate() gives, in order: the outputs of the spec, then those that the model derives. */
+    const std::vector<std::string>& getOutputNames() const {
+        return outputNames;
+    }
+    /** Index of an output, -1 if there is none of that name. */
+    int findOutput(const std::string& name) const;
+    /** One evaluation at a time; the inputs stand in the order of the spec.  Throws ModelError. */
+    void evaluate(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader);
+    /** Threads that torch may use inside an evaluation; 0 if unknown. */
+    virtual int getNumThreads() const = 0;
+    /** Version of the torch that runs the model. */
+    virtual std::string getTorchVersion() const = 0;
+
+    Model(const Model&) = delete;
+    Model& operator=(const Model&) = delete;
+
+protected:
+    virtual void run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) = 0;
+    const ModelSpec spec;
+    std::vector<std::string> outputNames;
+
+private:
+    std::mutex mutex;
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_MODEL_H_

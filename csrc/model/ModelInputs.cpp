@@ -1,0 +1,107 @@
+#include "model/ModelInputs.h"
+#include <algorithm>
+#include <cmath>
+
+namespace openmmnnp {
+
+namespace {
+
+bool isParameter(const std::string& input) {
+    return input.compare(0, 11, "parameters.") == 0;
+}
+
+void refuseUnavailable(const std::string& input) {
+    if (input == "edges" || input == "shifts")
+        throw ModelError("The model asks for the input '" + input + "', and this version of openmm-nnp has no neighbor list to give; use a model that takes positions alone.");
+    if (input == "mm_positions" || input == "mm_charges")
+        throw ModelError("The model asks for the input '" + input + "' (electrostatic embedding), which this version of openmm-nnp does not give.");
+}
+
+} // namespace
+
+ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
+    : numParticles(numParticles), dtype(spec.dtype == "float64" ? DType::Float64 : DType::Float32), itemSize(dtype == DType::Float64 ? 8 : 4), names(spec.inputs),
+      integerBuffers(names.size()) {
+    int elements = 3 * numParticles;
+    if (spec.hasInput("box")) {
+        boxOffset = elements;
+        elements += 9;
+    }
+    parameterOffset = elements;
+    block.resize((elements + names.size()) * itemSize);
+    const auto real = [&](int offset, const std::vector<int64_t>& shape) { return TensorView::contiguous(block.data() + offset * itemSize, dtype, shape); };
+    int parameters = 0;
+    for (size_t i = 0; i < names.size(); i++) {
+        refuseUnavailable(names[i]);
+        if (names[i] == "positions")
+            views.push_back(real(0, {numParticles, 3}));
+        else if (names[i] == "box")
+            views.push_back(real(boxOffset, {3, 3}));
+        else if (isParameter(names[i]))
+            views.push_back(real(parameterOffset + parameters++, {}));
+        else {
+            const bool perParticle = names[i] == "atomic_numbers" || names[i] == "types";
+            integerBuffers[i].resize(perParticle ? numParticles : 1);
+            views.push_back(TensorView::contiguous(integerBuffers[i].data(), DType::Int64, perParticle ? std::vector<int64_t>{numParticles} : std::vector<int64_t>{}));
+        }
+    }
+}
+
+void ModelInputs::setReal(size_t element, double value) {
+    if (dtype == DType::Float64)
+        reinterpret_cast<double*>(block.data())[element] = value;
+    else
+        reinterpret_cast<float*>(block.data())[element] = static_cast<float>(value);
+}
+
+double ModelInputs::getReal(size_t element) const {
+    return dtype == DType::Float64 ? reinterpret_cast<const double*>(block.data())[element] : reinterpret_cast<const float*>(block.data())[element];
+}
+
+void ModelInputs::setBox(const double box[9]) {
+    for (int i = 0; i < 9; i++)
+        setReal(boxOffset + i, box[i]);
+}
+
+void ModelInputs::setParameter(int index, double value) {
+    setReal(parameterOffset + index, value);
+}
+
+void ModelInputs::setIntegers(const std::string& input, const std::vector<int>& values) {
+    const size_t index = std::find(names.begin(), names.end(), input) - names.begin();
+    if (index == names.size())
+        return;
+    std::vector<int64_t>& buffer = integerBuffers[index];
+    if (buffer.size() != values.size())
+        throw ModelError("The model's input '" + input + "' needs " + std::to_string(buffer.size()) + " values, but " + std::to_string(values.size()) + " were given.");
+    std::copy(values.begin(), values.end(), buffer.begin());
+    forget();
+}
+
+void ModelInputs::set(const std::string& input, const SpecArray& array) {
+    const size_t index = std::find(names.begin(), names.end(), input) - names.begin();
+    const TensorView& view = views.at(index);
+    const std::vector<int64_t> needed(view.sizes, view.sizes + view.rank);
+    if (array.shape != needed)
+        throw ModelError("A reference of the model's spec gives '" + input + "' with shape " + describeShape(array.shape) + ", but " + describeShape(needed) + " is needed.");
+    if (!integerBuffers[index].empty()) {
+        setIntegers(input, std::vector<int>(array.values.begin(), array.values.end()));
+        return;
+    }
+    const size_t first = (static_cast<const char*>(view.data) - block.data()) / itemSize;
+    for (size_t i = 0; i < array.values.size(); i++)
+        setReal(first + i, array.values[i]);
+}
+
+double ModelInputs::getPosition(int particle, int axis) const {
+    return getReal(3 * static_cast<size_t>(particle) + axis);
+}
+
+int ModelInputs::findNonFinitePosition() const {
+    for (int i = 0; i < 3 * numParticles; i++)
+        if (!std::isfinite(getReal(i)))
+            return i / 3;
+    return -1;
+}
+
+} // namespace openmmnnp

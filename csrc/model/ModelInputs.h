@@ -1,0 +1,78 @@
+#ifndef OPENMMNNP_MODEL_INPUTS_H_
+#define OPENMMNNP_MODEL_INPUTS_H_
+
+#include "model/Model.h"
+#include <string>
+#include <vector>
+
+namespace openmmnnp {
+
+/**
+ * The input buffers of one force in one Context: allocated once, contiguous, in the model's dtype.
+ * What changes from evaluation to evaluation (positions, box, parameters) lies in one block, so that equality with the
+ * last evaluation is one comparison of bytes.
+ */
+class ModelInputs {
+public:
+    /** Throws ModelError if the spec asks for an input that this version cannot give. */
+    ModelInputs(const ModelSpec& spec, int numParticles);
+
+    int getNumParticles() const {
+        return numParticles;
+    }
+    DType getDType() const {
+        return dtype;
+    }
+    /** [n][3] of the model's dtype, in its length unit; for the gather stage to fill. */
+    template <class T>
+    T* getPositions() {
+        return reinterpret_cast<T*>(block.data());
+    }
+    bool hasBox() const {
+        return boxOffset >= 0;
+    }
+    /** Rows of the box, in the model's length unit. */
+    void setBox(const double box[9]);
+    /** Value of the index-th parameter input. */
+    void setParameter(int index, double value);
+    /** A fixed input: atomic_numbers, types [n]; charge, multiplicity [].  Ignored if the model does not take it. */
+    void setIntegers(const std::string& input, const std::vector<int>& values);
+    /** Any input by name, in the model's units, from a reference. */
+    void set(const std::string& input, const SpecArray& array);
+
+    /** In the order of the spec. */
+    const std::vector<TensorView>& getViews() const {
+        return views;
+    }
+    /** A coordinate in the model's length unit. */
+    double getPosition(int particle, int axis) const;
+    /** Index of the first particle with a coordinate that is not finite, -1 if there is none. */
+    int findNonFinitePosition() const;
+    bool equalLast() const {
+        return block == last;
+    }
+    void remember() {
+        last = block;
+    }
+    void forget() {
+        last.clear();
+    }
+
+private:
+    void setReal(size_t element, double value);
+    double getReal(size_t element) const;
+    std::vector<int64_t>& integers(const std::string& input);
+
+    int numParticles;
+    DType dtype;
+    size_t itemSize;
+    std::vector<std::string> names;
+    std::vector<char> block, last;
+    int boxOffset = -1, parameterOffset = 0; // in elements
+    std::vector<std::vector<int64_t>> integerBuffers; // one per input; empty for those in the block
+    std::vector<TensorView> views;
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_MODEL_INPUTS_H_

@@ -1,0 +1,76 @@
+#include "model/References.h"
+#include "model/Evaluate.h"
+#include <cmath>
+#include <cstdio>
+
+namespace openmmnnp {
+
+namespace {
+
+struct Tolerance {
+    double energyRelative, energyPerParticle, force; // energyPerParticle in kJ/mol
+};
+
+constexpr Tolerance singleTolerance = {1e-6, 1e-5, 1e-3};
+constexpr Tolerance doubleTolerance = {1e-9, 0, 1e-7};
+constexpr double energyFloor = 1e-9; // kJ/mol: a reference of zero has no relative error
+
+std::string number(double value) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "%.10g", value);
+    return text;
+}
+
+std::vector<int> atomicNumbers(const ModelSpec& spec, const SpecReference& reference) {
+    const auto found = reference.inputs.find("atomic_numbers");
+    if (found == reference.inputs.end())
+        return spec.atomicNumbers;
+    return std::vector<int>(found->second.values.begin(), found->second.values.end());
+}
+
+double rmsDifference(const double* a, const std::vector<double>& b, bool subtract) {
+    double sum = 0;
+    for (size_t i = 0; i < b.size(); i++)
+        sum += std::pow((subtract ? a[i] : 0) - b[i], 2);
+    return std::sqrt(sum / std::max<size_t>(b.size(), 1));
+}
+
+void compare(const Evaluation& evaluation, const ModelSpec& spec, const SpecReference& reference, int n, int index) {
+    const Tolerance& tolerance = spec.dtype == "float64" ? doubleTolerance : singleTolerance;
+    const double unit = spec.getEnergyInKJPerMol(), expected = reference.energy - spec.getConstantEnergy(atomicNumbers(spec, reference));
+    const double allowed = tolerance.energyRelative * std::abs(expected) + tolerance.energyPerParticle * n / unit + energyFloor / unit;
+    const std::string which = "Reference " + std::to_string(index) + " of the model's spec";
+    const std::string advice = " The compiled model is wrong on this machine, or its spec belongs to another model; export it again. setCheckReferences(False) turns this check off.";
+    if (!(std::abs(evaluation.getEnergy() - expected) <= allowed))
+        throw ModelError(which + " gives the energy " + number(expected) + " " + spec.energyUnit + " (without the constant), but the model gives " + number(evaluation.getEnergy()) +
+                         "; at most " + number(allowed) + " of difference is allowed." + advice);
+    if (reference.forces.values.empty())
+        return;
+    const double difference = rmsDifference(evaluation.getForces(), reference.forces.values, true), rms = rmsDifference(nullptr, reference.forces.values, false);
+    if (!(difference <= tolerance.force * rms + energyFloor))
+        throw ModelError(which + ": the model's forces differ from it by " + number(difference) + " " + spec.energyUnit + "/" + spec.lengthUnit +
+                         " (root mean square) where the forces are " + number(rms) + "; at most " + number(tolerance.force) + " of them is allowed." + advice);
+}
+
+} // namespace
+
+void checkReferences(Model& model) {
+    const ModelSpec& spec = model.getSpec();
+    int index = 0;
+    for (const SpecReference& reference : spec.references) {
+        const SpecArray& positions = reference.inputs.at("positions");
+        if (positions.shape.size() != 2 || positions.shape[1] != 3)
+            throw ModelError("A reference of the model's spec gives 'positions' with shape " + describeShape(positions.shape) + ", but [n, 3] is needed.");
+        const int n = static_cast<int>(positions.shape[0]);
+        if (!reference.forces.values.empty() && reference.forces.shape != positions.shape)
+            throw ModelError("A reference of the model's spec gives 'forces' with shape " + describeShape(reference.forces.shape) + ", but " + describeShape(positions.shape) + " is needed.");
+        // The evaluation does not own the model: it ends with this scope.
+        Evaluation evaluation(std::shared_ptr<Model>(&model, [](Model*) {}), n);
+        for (const auto& [input, array] : reference.inputs)
+            evaluation.getInputs().set(input, array);
+        evaluation.run(true);
+        compare(evaluation, spec, reference, n, ++index);
+    }
+}
+
+} // namespace openmmnnp

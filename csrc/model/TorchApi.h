@@ -1,0 +1,46 @@
+#ifndef OPENMMNNP_TORCH_API_H_
+#define OPENMMNNP_TORCH_API_H_
+
+#include <cstdint>
+#include <string>
+
+namespace openmmnnp {
+
+struct AtenTensorOpaque;
+using AtenTensorHandle = AtenTensorOpaque*;
+
+/**
+ * The few functions of torch that the core uses: torch's stable C interface (torch/csrc/inductor/aoti_torch/c/shim.h).
+ *
+ * They are taken from a libtorch_cpu that is in the process already, else from the folder that setTorchLibraryFolder()
+ * or OPENMMNNP_TORCH_LIB names, when the first model is loaded.  No library of ours is linked to torch's C++ ABI here.
+ */
+struct TorchApi {
+    /** Load torch, once.  Throws ModelError that says where it was looked for. */
+    static const TorchApi& get();
+
+    int32_t (*deviceTypeCpu)();
+    int32_t (*dtypeFloat32)();
+    int32_t (*dtypeFloat64)();
+    int32_t (*dtypeInt32)();
+    int32_t (*dtypeInt64)();
+    int32_t (*createTensorFromBlob)(void* data, int64_t rank, const int64_t* sizes, const int64_t* strides, int64_t offset, int32_t dtype,
+                                    int32_t deviceType, int32_t deviceIndex, AtenTensorHandle* result);
+    int32_t (*deleteTensor)(AtenTensorHandle);
+    int32_t (*getDataPtr)(AtenTensorHandle, void**);
+    int32_t (*getDim)(AtenTensorHandle, int64_t*);
+    int32_t (*getSizes)(AtenTensorHandle, int64_t**);
+    int32_t (*getStrides)(AtenTensorHandle, int64_t**);
+    int32_t (*getDtype)(AtenTensorHandle, int32_t*);
+    int32_t (*getDeviceType)(AtenTensorHandle, int32_t*);
+    uint64_t (*abiVersion)();
+    int (*maxThreads)(); // of OpenMP, null if torch does not use it
+
+    /** "2.13.0" and "2.13". */
+    std::string getVersion() const;
+    std::string getMinorVersion() const;
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_TORCH_API_H_

@@ -1,0 +1,231 @@
+#include "model/torchscript/TorchScriptModel.h"
+#include <ATen/Parallel.h>
+#include <algorithm>
+#include <sstream>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/version.h>
+
+namespace openmmnnp {
+
+namespace {
+
+const std::string parameterPrefix = "parameters.";
+const std::string derivativePrefix = "parameter_derivative.";
+
+/** The cause in torch's exception, without its traces. */
+std::string causeOf(const std::exception& exception) {
+    std::string text = exception.what();
+    if (const auto* error = dynamic_cast<const c10::Error*>(&exception))
+        text = error->what_without_backtrace();
+    const size_t marker = text.rfind("Error: ");
+    if (marker != std::string::npos)
+        text = text.substr(text.rfind('\n', marker) + 1);
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '.'))
+        text.pop_back();
+    const size_t trace = std::min(text.find("\nException raised from"), text.find("\n\nAt:"));
+    return text.substr(0, std::min<size_t>(trace, 600));
+}
+
+torch::Dtype torchDtype(DType dtype) {
+    switch (dtype) {
+    case DType::Float32:
+        return torch::kFloat32;
+    case DType::Float64:
+        return torch::kFloat64;
+    case DType::Int32:
+        return torch::kInt32;
+    default:
+        return torch::kInt64;
+    }
+}
+
+DType dtypeOf(const torch::Tensor& tensor) {
+    for (const DType dtype : {DType::Float32, DType::Float64, DType::Int32, DType::Int64})
+        if (tensor.scalar_type() == torchDtype(dtype))
+            return dtype;
+    return DType::Other;
+}
+
+torch::Tensor wrapView(const TensorView& view) {
+    return torch::from_blob(view.data, torch::IntArrayRef(view.sizes, view.rank), torchDtype(view.dtype));
+}
+
+TensorView viewOf(const torch::Tensor& tensor, const std::string& name) {
+    TensorView view;
+    if (!tensor.defined())
+        return view;
+    if (!tensor.device().is_cpu())
+        throw ModelError("The model returned '" + name + "' on the device " + tensor.device().str() +
+                         ", but it was run on the CPU: a device is baked into its code. Take the device from the inputs (positions.device) and export it again.");
+    if (tensor.layout() != torch::kStrided || tensor.dim() > TensorView::maxRank)
+        throw ModelError("The model returned '" + name + "' that is not a dense tensor of at most 8 axes.");
+    view.data = tensor.data_ptr();
+    view.dtype = dtypeOf(tensor);
+    view.rank = static_cast<int>(tensor.dim());
+    std::copy_n(tensor.sizes().data(), view.rank, view.sizes);
+    std::copy_n(tensor.strides().data(), view.rank, view.strides);
+    return view;
+}
+
+void checkSignature(const torch::jit::Module& module, const ModelSpec& spec) {
+    const auto method = module.find_method("forward");
+    if (!method)
+        throw ModelError("The TorchScript program has no method forward().");
+    const auto& arguments = method->function().getSchema().arguments();
+    const size_t most = arguments.size() - 1, given = spec.inputs.size();
+    const size_t least = std::count_if(arguments.begin() + 1, arguments.end(), [](const c10::Argument& a) { return !a.default_value(); });
+    if (given >= least && given <= most)
+        return;
+    std::ostringstream text;
+    text << "The model's forward() takes " << most << " argument" << (most == 1 ? "" : "s") << " (";
+    for (size_t i = 1; i < arguments.size(); i++)
+        text << (i > 1 ? ", " : "") << arguments[i].name();
+    text << "), but " << given << (given == 1 ? " is" : " are") << " passed (";
+    for (size_t i = 0; i < given; i++)
+        text << (i > 0 ? ", " : "") << spec.inputs[i];
+    text << "). For a model without a spec these are positions, the box if the force uses periodic boundary conditions, and the global parameters in the order added.";
+    throw ModelError(text.str());
+}
+
+} // namespace
+
+TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& modelSpec, const std::string&) : Model(modelSpec) {
+    std::istringstream stream(file.getBytes());
+    try {
+        module = torch::jit::load(stream, torch::kCPU);
+        module.eval();
+        for (torch::Tensor parameter : module.parameters())
+            parameter.requires_grad_(false);
+        checkSignature(module, spec);
+        module = torch::jit::freeze(module);
+    } catch (const ModelError&) {
+        throw;
+    } catch (const std::exception& error) {
+        throw ModelError("The TorchScript program cannot be loaded: " + causeOf(error) + ".");
+    }
+    const auto& inputs = spec.inputs;
+    positionsInput = static_cast<int>(std::find(inputs.begin(), inputs.end(), "positions") - inputs.begin());
+    derivesForces = !spec.hasOutput("forces");
+    if (derivesForces)
+        outputNames.emplace_back("forces");
+    forcesOutput = findOutput("forces");
+    for (const std::string& input : inputs) {
+        const bool isParameter = input.compare(0, parameterPrefix.size(), parameterPrefix) == 0;
+        const std::string name = isParameter ? derivativePrefix + input.substr(parameterPrefix.size()) : "";
+        derivesParameter.push_back(isParameter && !spec.hasOutput(name));
+        if (derivesParameter.back())
+            outputNames.push_back(name);
+        derivativeOutputs.push_back(isParameter ? findOutput(name) : -1);
+    }
+    results.resize(outputNames.size());
+    views.resize(outputNames.size());
+}
+
+void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) {
+    try {
+        // The graph was optimized when it was frozen; torch's profiling executor would specialize it on shapes again and again.
+        const torch::jit::GraphOptimizerEnabledGuard unspecialized(false);
+        const torch::AutoGradMode gradients(true);
+        const std::vector<torch::Tensor> leaves = makeLeaves(inputs, request);
+        unpack(module.forward(wrap(inputs, leaves)));
+        differentiate(leaves, request);
+    } catch (const ModelError&) {
+        throw;
+    } catch (const std::exception& error) {
+        throw ModelError("The model failed: " + causeOf(error) + ".");
+    }
+    for (size_t i = 0; i < results.size(); i++)
+        views[i] = viewOf(results[i], outputNames[i]);
+    reader.read(views);
+    std::fill(results.begin(), results.end(), torch::Tensor());
+}
+
+/** Tensors of the inputs with respect to which something is differentiated; undefined for the others. */
+std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<TensorView>& inputs, const Request& request) const {
+    std::vector<torch::Tensor> leaves(inputs.size());
+    if (derivesForces && request.forces)
+        leaves[positionsInput] = wrapView(inputs[positionsInput]).requires_grad_();
+    if (request.derivatives != nullptr)
+        for (const int input : *request.derivatives)
+            if (derivesParameter[input])
+                leaves[input] = wrapView(inputs[input]).requires_grad_();
+    return leaves;
+}
+
+std::vector<torch::jit::IValue> TorchScriptModel::wrap(const std::vector<TensorView>& inputs, const std::vector<torch::Tensor>& leaves) const {
+    std::vector<torch::jit::IValue> values;
+    values.reserve(inputs.size());
+    for (size_t i = 0; i < inputs.size(); i++)
+        values.emplace_back(leaves[i].defined() ? leaves[i] : wrapView(inputs[i]));
+    return values;
+}
+
+/** One tensor, a tuple or list of tensors in the order of the spec, or a dictionary of tensors by name. */
+void TorchScriptModel::unpack(const torch::jit::IValue& result) {
+    const std::vector<std::string>& names = spec.outputs;
+    std::vector<torch::jit::IValue> values;
+    if (result.isGenericDict()) {
+        const auto dictionary = result.toGenericDict();
+        for (const std::string& name : names) {
+            if (!dictionary.contains(name))
+                throw ModelError("The model returned a dictionary without '" + name + "', which its spec lists as an output.");
+            values.push_back(dictionary.at(name));
+        }
+    } else if (result.isTuple())
+        values = result.toTupleRef().elements().vec();
+    else if (result.isTensorList())
+        for (const torch::Tensor& tensor : result.toTensorVector())
+            values.emplace_back(tensor);
+    else
+        values.push_back(result);
+    if (values.size() != names.size())
+        throw ModelError("The model returned " + std::to_string(values.size()) + " value" + (values.size() == 1 ? "" : "s") + ", but " + std::to_string(names.size()) +
+                         (names.size() == 1 ? " (energy) is" : " are") + " needed" +
+                         (names.size() == 2 && names[1] == "forces" ? " (energy, forces)" : "") +
+                         ". A model without a spec that returns forces as well needs setOutputsForces(True).");
+    for (size_t i = 0; i < values.size(); i++) {
+        if (!values[i].isTensor())
+            throw ModelError("The model returned '" + names[i] + "' that is a " + values[i].tagKind() + ", but a tensor is needed.");
+        results[i] = values[i].toTensor();
+    }
+}
+
+void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, const Request&) {
+    std::vector<torch::Tensor> variables;
+    std::vector<int> outputs;
+    for (size_t i = 0; i < leaves.size(); i++)
+        if (leaves[i].defined()) {
+            variables.push_back(leaves[i]);
+            outputs.push_back(static_cast<int>(i) == positionsInput ? forcesOutput : derivativeOutputs[i]);
+        }
+    torch::Tensor& energy = results[findOutput("energy")];
+    if (variables.empty())
+        return;
+    if (energy.numel() != 1)
+        throw ModelError("The model returned an energy that is " + viewOf(energy, "energy").describe() + ", but one number, float32 or float64 [], is needed.");
+    if (!energy.requires_grad())
+        throw ModelError("The model's energy has no gradient (was it detached, rounded, or computed with .data, numpy or integers?), so no forces can be computed. "
+                         "Compute it with differentiable operations, or return forces too.");
+    const auto gradients = torch::autograd::grad({energy.sum()}, variables, {}, false, false, true);
+    for (size_t i = 0; i < variables.size(); i++) {
+        const torch::Tensor gradient = gradients[i].defined() ? gradients[i] : torch::zeros_like(variables[i]);
+        results[outputs[i]] = outputs[i] == forcesOutput ? -gradient : gradient;
+    }
+    energy = energy.detach();
+}
+
+int TorchScriptModel::getNumThreads() const {
+    return at::get_num_threads();
+}
+
+std::string TorchScriptModel::getTorchVersion() const {
+    return TORCH_VERSION;
+}
+
+} // namespace openmmnnp
+
+/** The one function that the core takes from this library. */
+extern "C" OPENMMNNP_EXPORT openmmnnp::Model* openmmnnpCreateTorchScriptModel(const openmmnnp::ModelFile& file, const openmmnnp::LoadOptions& options) {
+    return new openmmnnp::TorchScriptModel(file, file.getSpec() ? *file.getSpec() : options.getContract(), options.device);
+}

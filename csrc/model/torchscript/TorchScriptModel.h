@@ -1,0 +1,41 @@
+#ifndef OPENMMNNP_TORCH_SCRIPT_MODEL_H_
+#define OPENMMNNP_TORCH_SCRIPT_MODEL_H_
+
+#include "model/Model.h"
+#include "model/ModelCache.h"
+#include "model/ModelFile.h"
+#include <torch/script.h>
+
+namespace openmmnnp {
+
+/**
+ * A TorchScript program (.pt), frozen.  Where it does not give forces or parameter derivatives, they come from
+ * autograd, with respect to positions and parameters only.
+ */
+class TorchScriptModel : public Model {
+public:
+    TorchScriptModel(const ModelFile& file, const ModelSpec& spec, const std::string& device);
+    int getNumThreads() const override;
+    std::string getTorchVersion() const override;
+
+protected:
+    void run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) override;
+
+private:
+    std::vector<torch::jit::IValue> wrap(const std::vector<TensorView>& inputs, const std::vector<torch::Tensor>& leaves) const;
+    std::vector<torch::Tensor> makeLeaves(const std::vector<TensorView>& inputs, const Request& request) const;
+    void unpack(const torch::jit::IValue& result);
+    void differentiate(const std::vector<torch::Tensor>& leaves, const Request& request);
+
+    torch::jit::Module module;
+    std::vector<torch::Tensor> results; // one per output name; undefined if not asked for
+    std::vector<TensorView> views;
+    int positionsInput, forcesOutput;
+    bool derivesForces;
+    std::vector<int> derivativeOutputs; // by input; -1 for what is no parameter
+    std::vector<bool> derivesParameter; // by input
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_TORCH_SCRIPT_MODEL_H_

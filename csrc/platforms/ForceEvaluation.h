@@ -1,0 +1,87 @@
+#ifndef OPENMMNNP_FORCE_EVALUATION_H_
+#define OPENMMNNP_FORCE_EVALUATION_H_
+
+#include "model/Evaluate.h"
+#include "model/ModelCache.h"
+#include "openmmnnp/NNPForce.h"
+#include <memory>
+#include <openmm/System.h>
+#include <string>
+#include <vector>
+
+namespace openmmnnp {
+
+/**
+ * What the kernels of all platforms share: a force's loaded model with its evaluation, the factors between OpenMM's
+ * units and the model's, and the answers to getOutput() and getDiagnostics().
+ */
+class OPENMMNNP_EXPORT ForceEvaluation {
+public:
+    /**
+     * Load the model.  `contractDtype` is what a model without a spec gets for positions.  Throws ModelError.
+     */
+    ForceEvaluation(const NNPForce& force, const OpenMM::System& system, const std::string& device, const std::string& contractDtype);
+    /** Take model, atomic numbers, types, charge and multiplicity from a force that is otherwise the same. */
+    void update(const NNPForce& force, const OpenMM::System& system);
+    void skip();
+    /** Evaluate, unless the last evaluation answers the call. */
+    void run(bool withForces);
+
+    Evaluation& getEvaluation() {
+        return *evaluation;
+    }
+    int getNumParticles() const {
+        return numParticles;
+    }
+    /** Indices of the particles in the System, null if these are all. */
+    const int* getParticles() const {
+        return force.usesSubset() ? force.getParticles().data() : nullptr;
+    }
+    /** Names of the global parameters that the model receives, in its order. */
+    const std::vector<std::string>& getParameterNames() const {
+        return parameterNames;
+    }
+    /** Names of the parameters p of these for which dE/dp was asked for. */
+    const std::vector<std::string>& getDerivativeNames() const {
+        return derivativeNames;
+    }
+    /** The scale parameter's name if dE/d(scale) was asked for, else "". */
+    const std::string& getScaleDerivativeName() const {
+        return scaleDerivativeName;
+    }
+    double getLengthsPerNm() const {
+        return lengthsPerNm;
+    }
+    double getEnergyUnit() const {
+        return energyUnit; // kJ/mol
+    }
+    double getForceUnit() const {
+        return energyUnit * lengthsPerNm; // kJ/mol/nm
+    }
+    /** The energy of the last evaluation with its constant part, kJ/mol. */
+    double getEnergy() const {
+        return evaluation->getEnergy() * energyUnit + constantEnergy;
+    }
+    NamedOutput getOutput(const std::string& name) const;
+    /** All but the platform's name and the times. */
+    Diagnostics getDiagnostics() const;
+
+private:
+    std::shared_ptr<Model> load(const NNPForce& force) const;
+    std::unique_ptr<Evaluation> makeEvaluation(const NNPForce& force, std::shared_ptr<Model> model) const;
+    void adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation);
+
+    NNPForce force; // as it was when the Context was created or last updated
+    std::string device, contractDtype;
+    int numParticles;
+    std::unique_ptr<Evaluation> evaluation;
+    std::vector<std::string> parameterNames, derivativeNames;
+    std::string scaleDerivativeName;
+    double lengthsPerNm = 1, energyUnit = 1, constantEnergy = 0;
+    bool skipped = false;
+    long long numSkipped = 0;
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_FORCE_EVALUATION_H_

@@ -1,0 +1,33 @@
+#ifndef OPENMMNNP_REFERENCE_NNP_KERNEL_H_
+#define OPENMMNNP_REFERENCE_NNP_KERNEL_H_
+
+#include "api/NNPKernel.h"
+#include "platforms/ForceEvaluation.h"
+#include "platforms/reference/StageClock.h"
+#include <memory>
+
+namespace openmmnnp {
+
+/** NNPForce on the Reference and CPU platforms. */
+class ReferenceCalcNNPForceKernel : public CalcNNPForceKernel {
+public:
+    using CalcNNPForceKernel::CalcNNPForceKernel;
+    void initialize(const OpenMM::System& system, const NNPForce& force) override;
+    double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, double scale) override;
+    void skip() override;
+    NamedOutput getOutput(const std::string& name) const override;
+    Diagnostics getDiagnostics() const override;
+    void update(const NNPForce& force) override;
+
+private:
+    void gatherInputs(OpenMM::ContextImpl& context);
+
+    const OpenMM::System* system = nullptr;
+    std::string platformName;
+    std::unique_ptr<ForceEvaluation> force;
+    StageClock clock;
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_REFERENCE_NNP_KERNEL_H_

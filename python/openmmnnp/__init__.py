@@ -1,0 +1,22 @@
+"""Neural network potentials in OpenMM, with no Python in the time step."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from ._libraries import VERSION as __version__  # first: it checks versions and loads what the others need
+from .force import NNPForce
+from .spec import ModelSpec
+from .torchforce import TorchForce
+
+__all__ = ["ModelSpec", "NNPForce", "TorchForce", "__version__"]
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name == "PythonTorchForce":
+        # An AttributeError would reach `from openmmnnp import PythonTorchForce` without its text.
+        raise ImportError(
+            "openmmnnp has no PythonTorchForce, since it runs no Python in the time step: export the model to a file "
+            "(see openmmnnp.export) and use NNPForce(file), or use openmm.PythonForce"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,3 @@
+VERSION: str
+OPENMM_VERSION: str
+TORCH_VERSIONS: tuple[str, ...]

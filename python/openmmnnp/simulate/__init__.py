@@ -1,0 +1,1 @@
+"""What a simulation script needs beside the force."""

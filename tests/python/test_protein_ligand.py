@@ -1,0 +1,77 @@
+"""The main job, examples/protein_ligand.py: its building part on Tyk2, all that follows on CB7-B2 in water."""
+
+import csv
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import openmm
+import pytest
+import torch
+from openmm import unit
+
+from systems import host_guest, residue
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("protein_ligand", EXAMPLES / "protein_ligand.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class ElasticNetwork(torch.nn.Module):
+    """Springs of 1e5 kJ/mol/nm^2 between all particles within 0.3 nm in a reference geometry [n, 3] in nm."""
+
+    def __init__(self, reference: torch.Tensor) -> None:
+        super().__init__()
+        first, second = torch.triu_indices(len(reference), len(reference), 1)
+        length = torch.linalg.norm(reference[first] - reference[second], dim=1)
+        near = length < 0.3
+        self.register_buffer("first", first[near])
+        self.register_buffer("second", second[near])
+        self.register_buffer("length", length[near])
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        r = torch.linalg.norm(positions[self.first] - positions[self.second], dim=1)
+        return 0.5e5 * torch.sum((r - self.length) ** 2)
+
+
+def test_host_guest_runs(example, tmp_path, capsys):
+    tested = host_guest("complex-explicit")
+    guest = residue(tested.topology, "B2")
+    reference = np.array(tested.positions.value_in_unit(unit.nanometer))[guest]
+    torch.jit.script(ElasticNetwork(torch.tensor(reference))).save(str(tmp_path / "b2.pt"))
+    simulation, speed = example.run(*tested, guest, tmp_path / "b2.pt", steps=50, platform="CPU", out=tmp_path / "out")
+    simulation.reporters.clear()  # closes their files
+
+    output = capsys.readouterr().out
+    for text in (r"b2.pt describes the interior of 30 atoms", "minimization: iteration 20", "Speed (ns/day)", "100.0%"):
+        assert text in output
+    assert [line.split()[:2] for line in output.splitlines() if line.rstrip().endswith(" 435")] == [
+        ["NonbondedForce", "pairs"]
+    ]
+    with open(tmp_path / "out" / "log.csv") as file:
+        rows = list(csv.reader(file))
+    assert len(rows) == 11 and np.isfinite(np.array(rows[1:], dtype=float)[:, :3]).all()
+    assert speed > 0 and (tmp_path / "out" / "trajectory.xtc").stat().st_size > 10 * 4491 * 3  # compressed
+    assert openmm.app.PDBFile(str(tmp_path / "out" / "minimized.pdb")).topology.getNumAtoms() == 4491
+
+    # The potential holds the guest in shape, and the guest is one molecule in the wrapped frames.
+    state = simulation.context.getState(positions=True, enforcePeriodicBox=True)
+    moved = state.getPositions(asNumpy=True)._value[guest]
+    distances, before = (np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (moved, reference))
+    assert np.sqrt(np.mean((distances - before) ** 2)) < 0.02
+
+
+def test_tyk2_is_built(example):
+    tyk2 = EXAMPLES / "tyk2"
+    topology, system, positions, ligand = example.build(
+        tyk2 / "Tyk2_protein.pdb", tyk2 / "lig.pdb", tyk2 / "lig_gaff.xml"
+    )
+    assert topology.getNumAtoms() == system.getNumParticles() == len(positions) == 35475
+    assert list(ligand) == residue(topology, "LIG") and len(ligand) == 32
