@@ -12,7 +12,7 @@ namespace openmmnnp {
  * What changes from evaluation to evaluation (positions, box, parameters) lies in one block, so that equality with the
  * last evaluation is one comparison of bytes.
  */
-class ModelInputs {
+class OPENMMNNP_EXPORT ModelInputs {
 public:
     /** Throws ModelError if the spec asks for an input that this version cannot give. */
     ModelInputs(const ModelSpec& spec, int numParticles);
