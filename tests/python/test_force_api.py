@@ -390,7 +390,6 @@ def test_outputs_have_the_spec_units(
     eV = 96.48533212331
     expected = {
         "energy": (np.sum(angstrom**2) * eV, unit.kilojoule_per_mole),
-        "forces": (-2 * angstrom * eV * 10, unit.kilojoule_per_mole / unit.nanometer),
         "charges": (angstrom[:, 0] / 2, unit.elementary_charge),
         "dipole": (positions.sum(0), unit.elementary_charge * unit.nanometer),
     }

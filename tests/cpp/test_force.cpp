@@ -1,0 +1,177 @@
+/**
+ * What Python can't reach: a program without Python that loads the plugin from a folder and runs a model, and the count
+ * of heap allocations in a time step.
+ *
+ *     test_force PLUGIN_FOLDER MODEL...
+ *
+ * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64).
+ */
+#include "model/ModelCache.h"
+#include "model/ModelFile.h"
+#include "model/ModelInputs.h"
+#include "openmmnnp/NNPForce.h"
+#include <OpenMM.h>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+namespace {
+
+thread_local bool counting = false;
+thread_local long numAllocations = 0;
+
+void count() {
+    if (counting)
+        numAllocations++;
+}
+
+} // namespace
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+
+void* malloc(size_t size) {
+    count();
+    return __libc_malloc(size);
+}
+void* calloc(size_t number, size_t size) {
+    count();
+    return __libc_calloc(number, size);
+}
+void* realloc(void* old, size_t size) {
+    count();
+    return __libc_realloc(old, size);
+}
+void* aligned_alloc(size_t alignment, size_t size) {
+    count();
+    return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** result, size_t alignment, size_t size) {
+    count();
+    *result = __libc_memalign(alignment, size);
+    return *result ? 0 : 12;
+}
+}
+
+namespace {
+
+constexpr int numParticles = 100, numModelParticles = 9;
+int numFailures = 0;
+
+void expect(bool condition, const std::string& what) {
+    std::printf("%s: %s\n", condition ? "ok" : "FAILED", what.c_str());
+    numFailures += !condition;
+}
+
+template <class F>
+long allocationsOf(F function) {
+    numAllocations = 0;
+    counting = true;
+    function();
+    counting = false;
+    return numAllocations;
+}
+
+std::vector<int> modelParticles() {
+    std::vector<int> particles;
+    for (int i = 0; i < numModelParticles; i++)
+        particles.push_back(3 * i + 1);
+    return particles;
+}
+
+/** A Context of free particles, with or without the force. */
+struct Simulation {
+    OpenMM::System system;
+    OpenMM::VerletIntegrator integrator{0.001};
+    std::unique_ptr<OpenMM::Context> context;
+    std::vector<OpenMM::Vec3> positions;
+
+    Simulation(const std::string& platform, const std::string& model) {
+        for (int i = 0; i < numParticles; i++) {
+            system.addParticle(1);
+            positions.emplace_back(std::sin(i), std::cos(2 * i), std::sin(3 * i));
+        }
+        if (!model.empty()) {
+            auto* force = new openmmnnp::NNPForce(model);
+            force->setParticles(modelParticles());
+            system.addForce(force);
+        }
+        context = std::make_unique<OpenMM::Context>(system, integrator, OpenMM::Platform::getPlatformByName(platform));
+        context->setPositions(positions);
+    }
+};
+
+class IgnoreOutputs : public openmmnnp::OutputReader {
+    void read(const std::vector<openmmnnp::TensorView>&) override {
+    }
+};
+
+void testEnergyAndForces(const std::string& platform, const std::string& model) {
+    Simulation simulation(platform, model);
+    const OpenMM::State state = simulation.context->getState(OpenMM::State::Energy | OpenMM::State::Forces);
+    double energy = 0, largest = 0;
+    for (const int i : modelParticles()) {
+        energy += 50 * simulation.positions[i].dot(simulation.positions[i]);
+        const OpenMM::Vec3 difference = state.getForces()[i] + simulation.positions[i] * 100;
+        largest = std::max(largest, std::sqrt(difference.dot(difference)));
+    }
+    expect(std::abs(state.getPotentialEnergy() - energy) < 1e-9 * energy, platform + ": energy of " + model);
+    expect(largest < 1e-9, platform + ": forces of " + model);
+}
+
+/** Allocations of 20 steps with the force, less those without it, less those of the model alone: what is our own. */
+void testAllocations(const std::string& model) {
+    constexpr int steps = 20;
+    Simulation with("Reference", model), without("Reference", "");
+    const auto file = openmmnnp::ModelFile::open(model);
+    const auto loaded = openmmnnp::loadModel(*file, {});
+    openmmnnp::ModelInputs inputs(loaded->getSpec(), numModelParticles);
+    IgnoreOutputs ignore;
+    const auto evaluate = [&] { loaded->evaluate(inputs.getViews(), {}, ignore); };
+    with.integrator.step(10);
+    without.integrator.step(10);
+    for (int i = 0; i < 10; i++)
+        evaluate();
+    const long total = allocationsOf([&] { with.integrator.step(steps); });
+    const long openmm = allocationsOf([&] { without.integrator.step(steps); });
+    const long torch = allocationsOf([&] {
+        for (int i = 0; i < steps; i++)
+            evaluate();
+    });
+    std::printf("allocations in %d steps: %ld in all, %ld OpenMM's, %ld in the model\n", steps, total, openmm, torch);
+    expect(torch > 0, "the count sees torch's allocations");
+    expect(total - openmm - torch == 0, "no allocation of our own in a step of " + model);
+}
+
+void testErrors() {
+    try {
+        openmmnnp::NNPForce("/nonexistent/model.pt2");
+        expect(false, "a missing file is an error");
+    } catch (const OpenMM::OpenMMException& error) {
+        expect(std::string(error.what()).find("/nonexistent/model.pt2") != std::string::npos, "a missing file is named");
+    }
+    openmmnnp::NNPForce force;
+    try {
+        force.getModelHash();
+        expect(false, "a force without a model is an error");
+    } catch (const OpenMM::OpenMMException& error) {
+        expect(std::string(error.what()).find("setModelFile") != std::string::npos, "a force without a model says what to do");
+    }
+}
+
+} // namespace
+
+int main(int argc, char* argv[]) {
+    OpenMM::Platform::loadPluginsFromDirectory(OpenMM::Platform::getDefaultPluginsDirectory());
+    OpenMM::Platform::loadPluginsFromDirectory(argv[1]);
+    testErrors();
+    for (int i = 2; i < argc; i++) {
+        testEnergyAndForces("Reference", argv[i]);
+        testAllocations(argv[i]);
+    }
+    return numFailures == 0 ? 0 : 1;
+}

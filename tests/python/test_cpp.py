@@ -1,0 +1,94 @@
+"""The C++ interface from a program without Python, and what only the libraries' symbols show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import openmmnnp._core
+from openmmnnp import ModelSpec
+from openmmnnp.export import save_pt, save_pt2
+
+PACKAGE = Path(openmmnnp._core.__file__).parent
+SOURCE = Path(__file__).parents[1] / "cpp"
+
+
+class Spring(torch.nn.Module):
+    """E = 50 sum r^2."""
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return 50 * (positions**2).sum()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C++ tests, built against the installed package."""
+    build = tmp_path_factory.mktemp("cpp")
+    for command in (
+        ["cmake", "-S", SOURCE, "-B", build, f"-DPython_EXECUTABLE={sys.executable}"],
+        ["cmake", "--build", build, "--target", "test_force"],
+    ):
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+    return build / "test_force"
+
+
+@pytest.fixture(scope="session")
+def springs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same model as .pt and .pt2."""
+    folder = tmp_path_factory.mktemp("springs")
+    spec = ModelSpec("spring", "nm", "kJ/mol", "float64", outputs=["energy"])
+    generator = torch.Generator().manual_seed(1)
+    examples = [{"positions": torch.rand(n, 3, generator=generator, dtype=torch.float64)} for n in (4, 5)]
+    save_pt(Spring(), spec, folder / "spring.pt", examples=examples, progress=False)
+    save_pt2(Spring(), spec, folder / "spring.pt2", examples=examples, progress=False)
+    return [folder / "spring.pt", folder / "spring.pt2"]
+
+
+def test_program_without_python(program: Path, springs: list[Path]) -> None:
+    torch_lib = Path(torch.__file__).parent / "lib"
+    result = subprocess.run(
+        [program, PACKAGE / "lib" / "plugins", *springs],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENMMNNP_TORCH_LIB": str(torch_lib)},
+    )
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("no allocation of our own") == 2
+
+
+def _symbols(library: Path) -> str:
+    return subprocess.run(["nm", "-DC", "--undefined-only", library], capture_output=True, text=True, check=True).stdout
+
+
+def _needed(library: Path) -> str:
+    return subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", ["lib/libOpenMMNNP.so", "lib/plugins/libOpenMMNNPReference.so"])
+def test_core_is_free_of_torch_and_python(name: str) -> None:
+    symbols = _symbols(PACKAGE / name)
+    assert "OpenMM::" in symbols
+    assert not re.search(r"\b(c10|at|torch)::", symbols)
+    assert not re.search(r"\bPy[A-Z_]", symbols)
+    assert not re.search(r"NEEDED.*(torch|c10|python)", _needed(PACKAGE / name))
+
+
+def test_torch_library_is_free_of_python() -> None:
+    (library,) = (PACKAGE / "lib").glob("libOpenMMNNPTorch-*.so")
+    symbols = _symbols(library)
+    assert "torch::jit" in symbols
+    assert not re.search(r"\bPy[A-Z_]", symbols)
+
+
+@pytest.mark.parametrize("name", ["lib/libOpenMMNNP.so", "lib/plugins/libOpenMMNNPReference.so"])
+def test_run_paths_are_relative(name: str) -> None:
+    (paths,) = re.findall(r"(?:RUNPATH|RPATH).*\[(.*)\]", _needed(PACKAGE / name))
+    assert all(path.startswith("$ORIGIN") for path in paths.split(":"))
