@@ -22,27 +22,31 @@ void checkParticles(const NNPForce& force, int numParticles) {
     std::vector<bool> seen(numParticles, false);
     for (const int particle : force.getParticles()) {
         if (particle < 0 || particle >= numParticles)
-            throw ModelError("setParticles() was given the particle " + std::to_string(particle) + ", but the System has particles 0 to " + std::to_string(numParticles - 1) + ".");
+            throw ModelError("setParticles() was given the particle " + std::to_string(particle) +
+                             ", but the System has particles 0 to " + std::to_string(numParticles - 1) + ".");
         if (seen[particle])
             throw ModelError("setParticles() was given the particle " + std::to_string(particle) + " twice.");
         seen[particle] = true;
     }
     if (force.usesSubset() && force.getParticles().empty())
-        throw ModelError("setParticles() was given no particles; name those that the model describes, or don't call it to use all.");
+        throw ModelError(
+            "setParticles() was given no particles; name those that the model describes, or don't call it to use all.");
     for (int i = 0; i < force.getNumBonds(); i++) {
         int p1 = 0, p2 = 0;
         force.getBondParameters(i, p1, p2);
         if (std::min(p1, p2) < 0 || std::max(p1, p2) >= numParticles || p1 == p2)
-            throw ModelError("addBond() was given the particles " + std::to_string(p1) + " and " + std::to_string(p2) + ", but two different ones from 0 to " +
-                             std::to_string(numParticles - 1) + " are needed.");
+            throw ModelError("addBond() was given the particles " + std::to_string(p1) + " and " + std::to_string(p2) +
+                             ", but two different ones from 0 to " + std::to_string(numParticles - 1) + " are needed.");
     }
 }
 
 void checkLength(const std::vector<int>& values, int n, const std::string& name, const std::string& method) {
     if (values.empty())
-        throw ModelError("The model takes " + name + ", and a System has none: give them with " + method + ", one for each of the " + count(n, "particle") + " of the force.");
+        throw ModelError("The model takes " + name + ", and a System has none: give them with " + method +
+                         ", one for each of the " + count(n, "particle") + " of the force.");
     if (static_cast<int>(values.size()) != n)
-        throw ModelError(method + " was given " + count(static_cast<int>(values.size()), "value") + ", but the force has " + count(n, "particle") + ".");
+        throw ModelError(method + " was given " + count(static_cast<int>(values.size()), "value") +
+                         ", but the force has " + count(n, "particle") + ".");
 }
 
 void checkElements(const NNPForce& force, const ModelSpec& spec) {
@@ -50,17 +54,21 @@ void checkElements(const NNPForce& force, const ModelSpec& spec) {
     const std::set<int> known(spec.elements.begin(), spec.elements.end());
     for (size_t i = 0; i < numbers.size() && !known.empty(); i++)
         if (!known.count(numbers[i]))
-            throw ModelError("Particle " + std::to_string(force.usesSubset() ? force.getParticles()[i] : static_cast<int>(i)) + " has the atomic number " +
-                             std::to_string(numbers[i]) + ", but the model knows only " + listNumbers(spec.elements) + ".");
+            throw ModelError("Particle " +
+                             std::to_string(force.usesSubset() ? force.getParticles()[i] : static_cast<int>(i)) +
+                             " has the atomic number " + std::to_string(numbers[i]) + ", but the model knows only " +
+                             listNumbers(spec.elements) + ".");
     for (size_t i = 0; i < spec.atomicNumbers.size() && !numbers.empty(); i++)
         if (numbers.size() != spec.atomicNumbers.size() || numbers[i] != spec.atomicNumbers[i])
-            throw ModelError("The model is made for atoms with the atomic numbers " + listNumbers(spec.atomicNumbers) + ", in this order, but the force has " +
-                             listNumbers(numbers) + "; check the order of setParticles().");
+            throw ModelError("The model is made for atoms with the atomic numbers " + listNumbers(spec.atomicNumbers) +
+                             ", in this order, but the force has " + listNumbers(numbers) +
+                             "; check the order of setParticles().");
 }
 
 void checkAtoms(const NNPForce& force, const ModelSpec& spec, int n) {
     if (spec.particles != 0 && spec.particles != n)
-        throw ModelError("The model is made for " + count(spec.particles, "particle") + ", but the force has " + std::to_string(n) + "; choose them with setParticles().");
+        throw ModelError("The model is made for " + count(spec.particles, "particle") + ", but the force has " +
+                         std::to_string(n) + "; choose them with setParticles().");
     if (spec.hasInput("atomic_numbers") || !spec.atomicEnergies.empty())
         checkLength(force.getAtomicNumbers(), n, "atomic numbers", "setAtomicNumbers()");
     if (spec.hasInput("types"))
@@ -68,15 +76,18 @@ void checkAtoms(const NNPForce& force, const ModelSpec& spec, int n) {
     checkElements(force, spec);
     spec.getConstantEnergy(force.getAtomicNumbers());
     if (force.getMultiplicity() < 1)
-        throw ModelError("setMultiplicity() was given " + std::to_string(force.getMultiplicity()) + ", but 2S+1, at least 1, is needed.");
+        throw ModelError("setMultiplicity() was given " + std::to_string(force.getMultiplicity()) +
+                         ", but 2S+1, at least 1, is needed.");
 }
 
 void checkPeriodicity(const NNPForce& force, const ModelSpec& spec) {
     const bool takesBox = spec.hasInput("box");
     if (takesBox && !force.usesPeriodicBoundaryConditions())
-        throw ModelError("The model takes the box, but the force does not use periodic boundary conditions: call setUsesPeriodicBoundaryConditions(True).");
+        throw ModelError("The model takes the box, but the force does not use periodic boundary conditions: call "
+                         "setUsesPeriodicBoundaryConditions(True).");
     if (!takesBox && force.usesPeriodicBoundaryConditions())
-        throw ModelError("The force uses periodic boundary conditions, but the model does not take the box: call setUsesPeriodicBoundaryConditions(False), "
+        throw ModelError("The force uses periodic boundary conditions, but the model does not take the box: call "
+                         "setUsesPeriodicBoundaryConditions(False), "
                          "or export the model with the input 'box'.");
 }
 
@@ -87,11 +98,14 @@ void checkParameters(const NNPForce& force, const ModelSpec& spec) {
     const std::vector<std::string> names = spec.getParameterNames();
     for (const std::string& name : names)
         if (!declared.count(name))
-            throw ModelError("The model takes the parameter '" + name + "': declare it with addGlobalParameter('" + name + "', default).");
+            throw ModelError("The model takes the parameter '" + name + "': declare it with addGlobalParameter('" +
+                             name + "', default).");
     for (const std::string& name : declared)
         if (std::find(names.begin(), names.end(), name) == names.end())
             throw ModelError("The force has the global parameter '" + name + "', which the model does not take" +
-                             (names.empty() ? " (it takes none)." : "; it takes '" + names.front() + "'" + (names.size() > 1 ? " and others." : ".")));
+                             (names.empty()
+                                  ? " (it takes none)."
+                                  : "; it takes '" + names.front() + "'" + (names.size() > 1 ? " and others." : ".")));
 }
 
 void checkDerivatives(const NNPForce& force) {
@@ -100,7 +114,8 @@ void checkDerivatives(const NNPForce& force) {
         if (!known.insert(force.getGlobalParameterName(i)).second)
             throw ModelError("The force has the global parameter '" + force.getGlobalParameterName(i) + "' twice.");
     if (!force.getScaleParameter().empty() && !known.insert(force.getScaleParameter()).second)
-        throw ModelError("The scale parameter '" + force.getScaleParameter() + "' is also a global parameter that the model receives; give it a name of its own.");
+        throw ModelError("The scale parameter '" + force.getScaleParameter() +
+                         "' is also a global parameter that the model receives; give it a name of its own.");
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
         if (!known.count(force.getEnergyParameterDerivativeName(i)))
             throw ModelError("addEnergyParameterDerivative() was given '" + force.getEnergyParameterDerivativeName(i) +

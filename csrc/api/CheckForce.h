@@ -6,7 +6,8 @@
 
 namespace openmmnnp {
 
-/** Does the force fit the System and the model's spec?  Throws ModelError: what was given, what is needed, what to do. */
+/** Does the force fit the System and the model's spec?  Throws ModelError: what was given, what is needed, what to do.
+ */
 void checkForce(const NNPForce& force, const OpenMM::System& system);
 
 } // namespace openmmnnp

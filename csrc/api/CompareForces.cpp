@@ -19,27 +19,31 @@ bool sameBonds(const NNPForce& a, const NNPForce& b) {
 }
 
 bool sameParameters(const NNPForce& a, const NNPForce& b) {
-    if (a.getNumGlobalParameters() != b.getNumGlobalParameters() || a.getNumEnergyParameterDerivatives() != b.getNumEnergyParameterDerivatives())
+    if (a.getNumGlobalParameters() != b.getNumGlobalParameters() ||
+        a.getNumEnergyParameterDerivatives() != b.getNumEnergyParameterDerivatives())
         return false;
     for (int i = 0; i < a.getNumGlobalParameters(); i++)
-        if (a.getGlobalParameterName(i) != b.getGlobalParameterName(i) || a.getGlobalParameterDefaultValue(i) != b.getGlobalParameterDefaultValue(i))
+        if (a.getGlobalParameterName(i) != b.getGlobalParameterName(i) ||
+            a.getGlobalParameterDefaultValue(i) != b.getGlobalParameterDefaultValue(i))
             return false;
     for (int i = 0; i < a.getNumEnergyParameterDerivatives(); i++)
         if (a.getEnergyParameterDerivativeName(i) != b.getEnergyParameterDerivativeName(i))
             return false;
-    return a.getScaleParameter() == b.getScaleParameter() && a.getScaleParameterDefaultValue() == b.getScaleParameterDefaultValue();
+    return a.getScaleParameter() == b.getScaleParameter() &&
+           a.getScaleParameterDefaultValue() == b.getScaleParameterDefaultValue();
 }
 
 } // namespace
 
 bool sameStructure(const NNPForce& a, const NNPForce& b) {
     return a.getName() == b.getName() && a.usesSubset() == b.usesSubset() && a.getParticles() == b.getParticles() &&
-           a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() && a.getOutputsForces() == b.getOutputsForces() && sameBonds(a, b) && sameParameters(a, b);
+           a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() &&
+           a.getOutputsForces() == b.getOutputsForces() && sameBonds(a, b) && sameParameters(a, b);
 }
 
 bool sameModelInputs(const NNPForce& a, const NNPForce& b) {
-    return a.getModelHash() == b.getModelHash() && a.getAtomicNumbers() == b.getAtomicNumbers() && a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() &&
-           a.getMultiplicity() == b.getMultiplicity();
+    return a.getModelHash() == b.getModelHash() && a.getAtomicNumbers() == b.getAtomicNumbers() &&
+           a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() && a.getMultiplicity() == b.getMultiplicity();
 }
 
 } // namespace openmmnnp

@@ -24,10 +24,13 @@ NNPForceImpl& ImplSearch::getResult() const {
     if (copies.size() == 1)
         return *copies.front();
     if (copies.empty())
-        throw OpenMM::OpenMMException(force.getName() + ": the Context does not contain this force. It must be the object that was added to the System, or equal to one inside a "
-                                                        "CustomCVForce of it (forces inside an ATMForce cannot be reached).");
-    throw OpenMM::OpenMMException(force.getName() + ": the Context contains " + std::to_string(copies.size()) +
-                                  " forces equal to this one inside CustomCVForces; give each a name of its own with setName().");
+        throw OpenMM::OpenMMException(force.getName() +
+                                      ": the Context does not contain this force. It must be the object that was added "
+                                      "to the System, or equal to one inside a "
+                                      "CustomCVForce of it (forces inside an ATMForce cannot be reached).");
+    throw OpenMM::OpenMMException(
+        force.getName() + ": the Context contains " + std::to_string(copies.size()) +
+        " forces equal to this one inside CustomCVForces; give each a name of its own with setName().");
 }
 
 } // namespace openmmnnp

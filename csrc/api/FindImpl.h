@@ -11,8 +11,7 @@ namespace openmmnnp {
 class ImplSearch {
 public:
     using GetImpl = std::function<OpenMM::ContextImpl&(OpenMM::Context&)>;
-    ImplSearch(const NNPForce& force, bool sameModel) : force(force), sameModel(sameModel) {
-    }
+    ImplSearch(const NNPForce& force, bool sameModel) : force(force), sameModel(sameModel) {}
     void look(OpenMM::ContextImpl& context, const GetImpl& getImpl, bool inner = false);
     /** Throws OpenMMException if the force was found nowhere, or copies of it in several places. */
     NNPForceImpl& getResult() const;

@@ -11,13 +11,15 @@ namespace {
 template <class T>
 const T& at(const std::vector<T>& items, int index, const char* what) {
     if (index < 0 || index >= static_cast<int>(items.size()))
-        throw OpenMM::OpenMMException("NNPForce: there is no " + std::string(what) + " " + std::to_string(index) + "; there are " + std::to_string(items.size()) + ".");
+        throw OpenMM::OpenMMException("NNPForce: there is no " + std::string(what) + " " + std::to_string(index) +
+                                      "; there are " + std::to_string(items.size()) + ".");
     return items[index];
 }
 
 const ModelFile& required(const std::shared_ptr<const ModelFile>& model) {
     if (!model)
-        throw OpenMM::OpenMMException("NNPForce: the force has no model: give it one with setModelFile() or in the constructor.");
+        throw OpenMM::OpenMMException(
+            "NNPForce: the force has no model: give it one with setModelFile() or in the constructor.");
     return *model;
 }
 
@@ -74,7 +76,8 @@ bool NNPForce::hasModelSpec() const {
 
 const ModelSpec& NNPForce::getModelSpec() const {
     if (!hasModelSpec())
-        throw OpenMM::OpenMMException("NNPForce: the model " + model->describe() + " carries no ModelSpec; it is used by openmm-torch's contract (nm, kJ/mol).");
+        throw OpenMM::OpenMMException("NNPForce: the model " + model->describe() +
+                                      " carries no ModelSpec; it is used by openmm-torch's contract (nm, kJ/mol).");
     return *model->getSpec();
 }
 
@@ -256,12 +259,14 @@ void NNPForce::updateParametersInContext(OpenMM::Context& context) const {
 }
 
 /**
- * The impl that this force owns in the Context; else, since CustomCVForce evaluates copies of its forces in Contexts of its own, the one
- * impl there whose force is equal to this one but for the force group (and, where it is to be updated, for what can be updated).
+ * The impl that this force owns in the Context; else, since CustomCVForce evaluates copies of its forces in Contexts of
+ * its own, the one impl there whose force is equal to this one but for the force group (and, where it is to be updated,
+ * for what can be updated).
  */
 NNPForceImpl& NNPForce::findImpl(OpenMM::Context& context, bool sameModel) const {
     ImplSearch search(*this, sameModel);
-    search.look(getContextImpl(context), [this](OpenMM::Context& inner) -> OpenMM::ContextImpl& { return getContextImpl(inner); });
+    search.look(getContextImpl(context),
+                [this](OpenMM::Context& inner) -> OpenMM::ContextImpl& { return getContextImpl(inner); });
     return search.getResult();
 }
 

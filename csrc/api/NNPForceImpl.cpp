@@ -31,7 +31,8 @@ bool declaresDerivative(const NNPForce& force, const std::string& name) {
 } // namespace
 
 NNPForceImpl::NNPForceImpl(const NNPForce& owner)
-    : owner(owner), scaleParameter(owner.getScaleParameter()), evaluateAtZeroScale(declaresDerivative(owner, scaleParameter)) {
+    : owner(owner), scaleParameter(owner.getScaleParameter()),
+      evaluateAtZeroScale(declaresDerivative(owner, scaleParameter)) {
     forceGroup = owner.getForceGroup();
 }
 
@@ -43,7 +44,8 @@ void NNPForceImpl::initialize(OpenMM::ContextImpl& context) {
     });
 }
 
-double NNPForceImpl::calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {
+double NNPForceImpl::calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy,
+                                         int groups) {
     if ((groups & (1 << forceGroup)) == 0)
         return 0;
     const double scale = scaleParameter.empty() ? 1 : context.getParameters().at(scaleParameter);

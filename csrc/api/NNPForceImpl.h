@@ -12,7 +12,8 @@
 
 namespace openmmnnp {
 
-/** An NNPForce in a Context: checks the force against the System and the model's spec, and owns the platform's kernel. */
+/** An NNPForce in a Context: checks the force against the System and the model's spec, and owns the platform's kernel.
+ */
 class OPENMMNNP_EXPORT NNPForceImpl : public OpenMM::ForceImpl {
 public:
     explicit NNPForceImpl(const NNPForce& owner);
@@ -20,9 +21,9 @@ public:
     const NNPForce& getOwner() const override {
         return owner;
     }
-    void updateContextState(OpenMM::ContextImpl&, bool&) override {
-    }
-    double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, int groups) override;
+    void updateContextState(OpenMM::ContextImpl&, bool&) override {}
+    double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy,
+                               int groups) override;
     std::map<std::string, double> getDefaultParameters() override;
     std::vector<std::string> getKernelNames() override;
     std::vector<std::pair<int, int>> getBondedParticles() const override;

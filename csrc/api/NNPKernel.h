@@ -15,8 +15,7 @@ public:
     static std::string Name() {
         return "CalcNNPForce";
     }
-    CalcNNPForceKernel(const std::string& name, const OpenMM::Platform& platform) : KernelImpl(name, platform) {
-    }
+    CalcNNPForceKernel(const std::string& name, const OpenMM::Platform& platform) : KernelImpl(name, platform) {}
     /** Load the model and set up buffers.  Throws ModelError. */
     virtual void initialize(const OpenMM::System& system, const NNPForce& force) = 0;
     /**

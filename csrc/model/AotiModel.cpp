@@ -29,8 +29,7 @@ DType dtypeFromCode(const TorchApi& torch, int32_t code) {
 /** Deletes the tensors that an evaluation gave, also if reading them throws. */
 class TensorOwner {
 public:
-    TensorOwner(const TorchApi& torch, std::vector<AtenTensorHandle>& handles) : torch(torch), handles(handles) {
-    }
+    TensorOwner(const TorchApi& torch, std::vector<AtenTensorHandle>& handles) : torch(torch), handles(handles) {}
     ~TensorOwner() {
         for (AtenTensorHandle& handle : handles) {
             if (handle != nullptr)
@@ -48,11 +47,13 @@ private:
 
 } // namespace
 
-AotiModel::AotiModel(const ModelFile& file, const std::string& device) : Model(*file.getSpec()), torch(TorchApi::get()) {
+AotiModel::AotiModel(const ModelFile& file, const std::string& device)
+    : Model(*file.getSpec()), torch(TorchApi::get()) {
     const AotiPackage package = AotiPackage::read(file, device);
     compiledBy = package.torchVersion;
     if (!spec.hasOutput("forces"))
-        throw ModelError("The package's spec has no output 'forces'; a compiled model must give them. Export it with openmmnnp.export, which adds them.");
+        throw ModelError("The package's spec has no output 'forces'; a compiled model must give them. Export it with "
+                         "openmmnnp.export, which adds them.");
     const std::string path = folder.write("model.so", file.getArchive().read(package.libraryEntry));
     try {
         open(path, device);
@@ -73,8 +74,10 @@ AotiModel::~AotiModel() {
 void AotiModel::open(const std::string& libraryPath, const std::string& device) {
     library = dlopen(libraryPath.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr)
-        throw ModelError(std::string("The package's library cannot be loaded: ") + dlerror() + ". The package was compiled by torch " +
-                         (compiledBy.empty() ? "of unknown version" : compiledBy) + "; installed is " + torch.getVersion() + ". Export the model again with the torch that is installed.");
+        throw ModelError(std::string("The package's library cannot be loaded: ") + dlerror() +
+                         ". The package was compiled by torch " +
+                         (compiledBy.empty() ? "of unknown version" : compiledBy) + "; installed is " +
+                         torch.getVersion() + ". Export the model again with the torch that is installed.");
     take("AOTInductorModelContainerCreateWithDevice", create);
     take("AOTInductorModelContainerDelete", destroy);
     take("AOTInductorModelContainerRunSingleThreaded", runContainer);
@@ -86,8 +89,10 @@ void AotiModel::open(const std::string& libraryPath, const std::string& device) 
     check(getNumInputs(container, &numInputs), "The number of inputs could not be read");
     check(getNumOutputs(container, &numOutputs), "The number of outputs could not be read");
     if (numInputs != spec.inputs.size() || numOutputs != spec.outputs.size())
-        throw ModelError("The compiled model has " + std::to_string(numInputs) + " inputs and " + std::to_string(numOutputs) + " outputs, but its spec lists " +
-                         std::to_string(spec.inputs.size()) + " and " + std::to_string(spec.outputs.size()) + "; export the model again.");
+        throw ModelError("The compiled model has " + std::to_string(numInputs) + " inputs and " +
+                         std::to_string(numOutputs) + " outputs, but its spec lists " +
+                         std::to_string(spec.inputs.size()) + " and " + std::to_string(spec.outputs.size()) +
+                         "; export the model again.");
     inputHandles.resize(numInputs);
     outputHandles.resize(numOutputs);
     outputViews.resize(numOutputs);
@@ -97,7 +102,8 @@ template <class F>
 void AotiModel::take(const char* name, F& function, bool optional) {
     function = reinterpret_cast<F>(dlsym(library, name));
     if (function == nullptr && !optional)
-        throw ModelError(std::string("The package's library lacks the function ") + name + "; it is not a model that AOTInductor compiled.");
+        throw ModelError(std::string("The package's library lacks the function ") + name +
+                         "; it is not a model that AOTInductor compiled.");
 }
 
 void AotiModel::check(int32_t status, const char* what) const {
@@ -113,11 +119,14 @@ void AotiModel::run(const std::vector<TensorView>& inputs, const Request&, Outpu
     const int32_t cpu = torch.deviceTypeCpu();
     for (size_t i = 0; i < inputs.size(); i++) {
         const TensorView& input = inputs[i];
-        check(torch.createTensorFromBlob(input.data, input.rank, input.sizes, input.strides, 0, dtypeCode(torch, input.dtype), cpu, 0, &inputHandles[i]),
+        check(torch.createTensorFromBlob(input.data, input.rank, input.sizes, input.strides, 0,
+                                         dtypeCode(torch, input.dtype), cpu, 0, &inputHandles[i]),
               "An input could not be wrapped");
     }
     const TensorOwner owner(torch, outputHandles);
-    check(runContainer(container, inputHandles.data(), inputHandles.size(), outputHandles.data(), outputHandles.size(), nullptr, nullptr), "The model failed");
+    check(runContainer(container, inputHandles.data(), inputHandles.size(), outputHandles.data(), outputHandles.size(),
+                       nullptr, nullptr),
+          "The model failed");
     for (size_t i = 0; i < outputHandles.size(); i++)
         view(outputHandles[i], outputViews[i]);
     reader.read(outputViews);
@@ -126,7 +135,8 @@ void AotiModel::run(const std::vector<TensorView>& inputs, const Request&, Outpu
 void AotiModel::view(AtenTensorHandle tensor, TensorView& view) const {
     int64_t rank = 0, *sizes = nullptr, *strides = nullptr;
     int32_t dtype = 0, device = 0;
-    const bool failed = torch.getDim(tensor, &rank) || torch.getSizes(tensor, &sizes) || torch.getStrides(tensor, &strides) || torch.getDtype(tensor, &dtype) ||
+    const bool failed = torch.getDim(tensor, &rank) || torch.getSizes(tensor, &sizes) ||
+                        torch.getStrides(tensor, &strides) || torch.getDtype(tensor, &dtype) ||
                         torch.getDeviceType(tensor, &device) || torch.getDataPtr(tensor, &view.data);
     if (failed || rank > TensorView::maxRank)
         throw ModelError("An output of the model could not be read.");

@@ -38,8 +38,8 @@ private:
     Container container = nullptr;
     int32_t (*create)(Container*, size_t numModels, const char* device, const char* kernelFolder) = nullptr;
     int32_t (*destroy)(Container) = nullptr;
-    int32_t (*runContainer)(Container, AtenTensorHandle* inputs, size_t numInputs, AtenTensorHandle* outputs, size_t numOutputs, void* stream,
-                            void* proxyExecutor) = nullptr;
+    int32_t (*runContainer)(Container, AtenTensorHandle* inputs, size_t numInputs, AtenTensorHandle* outputs,
+                            size_t numOutputs, void* stream, void* proxyExecutor) = nullptr;
     int32_t (*getNumInputs)(Container, size_t*) = nullptr;
     int32_t (*getNumOutputs)(Container, size_t*) = nullptr;
     int32_t (*getLastError)(const char**) = nullptr;

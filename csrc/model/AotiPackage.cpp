@@ -1,6 +1,6 @@
 #include "model/AotiPackage.h"
-#include <elf.h>
 #include <cstring>
+#include <elf.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <sys/utsname.h>
@@ -32,8 +32,10 @@ std::string text(const Json& metadata, const char* key) {
 }
 
 void refuseWeightsOutside(const std::string& entry) {
-    if (endsWith(entry, "_weights.blob") || endsWith(entry, "weights_config.json") || startsWith(entry, "data/weights/") || startsWith(entry, "data/constants/"))
-        throw ModelError("The package keeps weights or constants outside its library ('" + entry + "'); compile it with the weights inside, as openmmnnp.export does.");
+    if (endsWith(entry, "_weights.blob") || endsWith(entry, "weights_config.json") ||
+        startsWith(entry, "data/weights/") || startsWith(entry, "data/constants/"))
+        throw ModelError("The package keeps weights or constants outside its library ('" + entry +
+                         "'); compile it with the weights inside, as openmmnnp.export does.");
 }
 
 void refuseCustomOperators(const Archive& archive, const std::string& entry) {
@@ -44,8 +46,9 @@ void refuseCustomOperators(const Archive& archive, const std::string& entry) {
     for (const Json& node : json["nodes"])
         if (node.contains("node") && node["node"].contains("target"))
             names += " " + node["node"]["target"].dump();
-    throw ModelError("The package calls operators that are not compiled into it (" + (names.empty() ? "unnamed" : names.substr(1)) +
-                     "), which needs a proxy executor; write the model with operators that Inductor compiles, or use TorchScript.");
+    throw ModelError(
+        "The package calls operators that are not compiled into it (" + (names.empty() ? "unnamed" : names.substr(1)) +
+        "), which needs a proxy executor; write the model with operators that Inductor compiles, or use TorchScript.");
 }
 
 #if defined(__x86_64__)
@@ -53,7 +56,8 @@ bool cpuSupports(const std::string& instructionSet) {
     if (instructionSet == "AVX2")
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (instructionSet == "AVX512")
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
     if (instructionSet == "AVX512_VNNI")
         return __builtin_cpu_supports("avx512vnni");
     return true;
@@ -69,11 +73,13 @@ void checkMachine(const Json& metadata) {
     uname(&here);
     const std::string machine = text(metadata, "AOTI_MACHINE"), platform = text(metadata, "AOTI_PLATFORM");
     if ((!machine.empty() && machine != here.machine) || (!platform.empty() && platform != "linux"))
-        throw ModelError("The package was compiled for " + platform + " on " + machine + ", but this is linux on " + here.machine + "; compile it here.");
+        throw ModelError("The package was compiled for " + platform + " on " + machine + ", but this is linux on " +
+                         here.machine + "; compile it here.");
     std::istringstream sets(text(metadata, "AOTI_CPU_ISA"));
     for (std::string set; sets >> set;)
         if (!cpuSupports(set))
-            throw ModelError("The package was compiled for a CPU with " + set + ", which this CPU lacks; compile it here.");
+            throw ModelError("The package was compiled for a CPU with " + set +
+                             ", which this CPU lacks; compile it here.");
 }
 
 void checkElf(const std::string& library, const std::string& entry) {
@@ -87,7 +93,8 @@ void checkElf(const std::string& library, const std::string& entry) {
     constexpr int machine = EM_AARCH64;
 #endif
     if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != machine || header.e_type != ET_DYN)
-        throw ModelError("The package's library '" + entry + "' is not a shared library for this machine; compile the model here.");
+        throw ModelError("The package's library '" + entry +
+                         "' is not a shared library for this machine; compile the model here.");
 }
 
 } // namespace
@@ -102,7 +109,8 @@ AotiPackage AotiPackage::read(const ModelFile& file, const std::string& device) 
             continue;
         if (endsWith(entry, ".so")) {
             if (!package.libraryEntry.empty())
-                throw ModelError("The package holds more than one library ('" + package.libraryEntry + "', '" + entry + "'); compile one model per package.");
+                throw ModelError("The package holds more than one library ('" + package.libraryEntry + "', '" + entry +
+                                 "'); compile one model per package.");
             package.libraryEntry = entry;
         } else if (endsWith(entry, "_metadata.json"))
             metadataEntry = entry;
@@ -112,13 +120,15 @@ AotiPackage AotiPackage::read(const ModelFile& file, const std::string& device) 
     if (package.libraryEntry.empty())
         throw ModelError("The package holds no compiled library (.so); export the model again.");
     if (metadataEntry.empty())
-        throw ModelError("The package holds no metadata (*_metadata.json), so its device is unknown; export the model again.");
+        throw ModelError(
+            "The package holds no metadata (*_metadata.json), so its device is unknown; export the model again.");
     const Json metadata = readJson(archive, metadataEntry);
     package.device = text(metadata, "AOTI_DEVICE_KEY");
     package.torchVersion = text(metadata, "openmmnnp_torch_version");
     const std::string wanted = device.substr(0, device.find(':'));
     if (package.device != wanted)
-        throw ModelError("The package was compiled for the device '" + package.device + "', but this Context runs the model on '" + wanted +
+        throw ModelError("The package was compiled for the device '" + package.device +
+                         "', but this Context runs the model on '" + wanted +
                          "'; export the model for that device, or choose another Platform.");
     checkMachine(metadata);
     checkElf(archive.read(package.libraryEntry), package.libraryEntry);

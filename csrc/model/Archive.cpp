@@ -46,7 +46,9 @@ ZPOS64_T tellMemory(voidpf, voidpf handle) {
 
 long seekMemory(voidpf, voidpf handle, ZPOS64_T offset, int origin) {
     MemoryStream& s = stream(handle);
-    const uint64_t base = origin == ZLIB_FILEFUNC_SEEK_CUR ? s.position : origin == ZLIB_FILEFUNC_SEEK_END ? s.bytes->size() : 0;
+    const uint64_t base = origin == ZLIB_FILEFUNC_SEEK_CUR   ? s.position
+                          : origin == ZLIB_FILEFUNC_SEEK_END ? s.bytes->size()
+                                                             : 0;
     if (offset > s.bytes->size() - base)
         return -1;
     s.position = base + offset;
@@ -61,10 +63,12 @@ int closeMemory(voidpf, voidpf) {
 class Unzip {
 public:
     explicit Unzip(const std::string& bytes) : memory{&bytes, 0} {
-        zlib_filefunc64_def functions{openMemory, readMemory, writeMemory, tellMemory, seekMemory, closeMemory, closeMemory, &memory};
+        zlib_filefunc64_def functions{openMemory, readMemory,  writeMemory, tellMemory,
+                                      seekMemory, closeMemory, closeMemory, &memory};
         file = unzOpen2_64(nullptr, &functions);
         if (file == nullptr)
-            throw ModelError("The file is not a complete zip archive (its directory is missing or damaged); copy or export it again.");
+            throw ModelError("The file is not a complete zip archive (its directory is missing or damaged); copy or "
+                             "export it again.");
     }
     Unzip(const Unzip&) = delete;
     Unzip& operator=(const Unzip&) = delete;
@@ -81,11 +85,13 @@ private:
 };
 
 [[noreturn]] void refuse(const std::string& entry, const std::string& reason) {
-    throw ModelError("The archive's entry '" + entry.substr(0, 200) + "' " + reason + "; the file is damaged or not a model. Copy or export it again.");
+    throw ModelError("The archive's entry '" + entry.substr(0, 200) + "' " + reason +
+                     "; the file is damaged or not a model. Copy or export it again.");
 }
 
 void checkName(const std::string& name) {
-    if (name.empty() || name.front() == '/' || name.find('\\') != std::string::npos || name.find('\0') != std::string::npos || name.find(':') != std::string::npos)
+    if (name.empty() || name.front() == '/' || name.find('\\') != std::string::npos ||
+        name.find('\0') != std::string::npos || name.find(':') != std::string::npos)
         refuse(name, "has a name that is not a relative path");
     for (size_t begin = 0; begin <= name.size();) {
         const size_t end = std::min(name.find('/', begin), name.size());
@@ -113,7 +119,8 @@ void readCurrent(const Unzip& zip, const std::string& name, uint64_t size, char*
     uint64_t total = 0;
     int count = 0;
     do {
-        const unsigned room = static_cast<unsigned>(std::min<uint64_t>(sizeof(scratch), buffer ? size - total : sizeof(scratch)));
+        const unsigned room =
+            static_cast<unsigned>(std::min<uint64_t>(sizeof(scratch), buffer ? size - total : sizeof(scratch)));
         count = unzReadCurrentFile(zip, buffer ? buffer + total : scratch, room);
         total += std::max(count, 0);
     } while (count > 0 && total <= size);
@@ -165,7 +172,8 @@ Archive::Archive(const std::string& bytes) : bytes(bytes) {
     if (storedNames.empty())
         throw ModelError("The file is a zip archive without entries, not a model.");
     const std::string top = storedNames[0].substr(0, storedNames[0].find('/') + 1);
-    const bool common = std::all_of(storedNames.begin(), storedNames.end(), [&](const std::string& name) { return name.compare(0, top.size(), top) == 0; });
+    const bool common = std::all_of(storedNames.begin(), storedNames.end(),
+                                    [&](const std::string& name) { return name.compare(0, top.size(), top) == 0; });
     for (const std::string& name : storedNames)
         names.push_back(common ? name.substr(top.size()) : name);
 }

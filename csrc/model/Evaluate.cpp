@@ -22,21 +22,25 @@ bool isReal(const TensorView& view) {
 
 } // namespace
 
-Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std::vector<int> particleIndices, const std::vector<std::string>& derivativeNames)
-    : model(std::move(sharedModel)), particles(std::move(particleIndices)), inputs(model->getSpec(), numParticles), energyOutput(model->findOutput("energy")),
-      forcesOutput(model->findOutput("forces")), forces(3 * static_cast<size_t>(numParticles)), derivatives(derivativeNames.size()) {
+Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std::vector<int> particleIndices,
+                       const std::vector<std::string>& derivativeNames)
+    : model(std::move(sharedModel)), particles(std::move(particleIndices)), inputs(model->getSpec(), numParticles),
+      energyOutput(model->findOutput("energy")), forcesOutput(model->findOutput("forces")),
+      forces(3 * static_cast<size_t>(numParticles)), derivatives(derivativeNames.size()) {
     const std::vector<std::string>& names = model->getSpec().inputs;
     for (const std::string& name : derivativeNames) {
         const auto input = std::find(names.begin(), names.end(), "parameters." + name);
         derivativeInputs.push_back(static_cast<int>(input - names.begin()));
         derivativeOutputs.push_back(model->findOutput(derivativePrefix + name));
         if (input == names.end() || derivativeOutputs.back() < 0)
-            throw ModelError("The derivative of the energy with respect to '" + name + "' was asked for, but the model does not give it: export the model with the output '" +
+            throw ModelError("The derivative of the energy with respect to '" + name +
+                             "' was asked for, but the model does not give it: export the model with the output '" +
                              derivativePrefix + name + "'.");
     }
     const std::vector<std::string>& outputs = model->getOutputNames();
     for (size_t i = 0; i < outputs.size(); i++)
-        if (outputs[i] != "energy" && outputs[i] != "forces" && outputs[i].compare(0, derivativePrefix.size(), derivativePrefix) != 0)
+        if (outputs[i] != "energy" && outputs[i] != "forces" &&
+            outputs[i].compare(0, derivativePrefix.size(), derivativePrefix) != 0)
             extras.push_back({outputs[i], static_cast<int>(i), {}, {}});
 }
 
@@ -74,7 +78,8 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
 
 void Evaluation::readEnergy(const TensorView& output) {
     if (!isReal(output) || output.count() != 1)
-        throw ModelError("The model returned an energy that is " + output.describe() + ", but one number, float32 or float64 [], is needed.");
+        throw ModelError("The model returned an energy that is " + output.describe() +
+                         ", but one number, float32 or float64 [], is needed.");
     output.copyTo(&energy);
     if (!std::isfinite(energy))
         failNonFinite("energy is " + number(energy), -1);
@@ -83,19 +88,23 @@ void Evaluation::readEnergy(const TensorView& output) {
 void Evaluation::readForces(const TensorView& output) {
     const int n = inputs.getNumParticles();
     if (!isReal(output) || output.rank != 2 || output.sizes[0] != n || output.sizes[1] != 3)
-        throw ModelError("The model returned forces that are " + output.describe() + ", but float32 or float64 [" + std::to_string(n) + ", 3] is needed.");
+        throw ModelError("The model returned forces that are " + output.describe() + ", but float32 or float64 [" +
+                         std::to_string(n) + ", 3] is needed.");
     output.copyTo(forces.data());
     for (int i = 0; i < n; i++) {
         const double* f = &forces[3 * static_cast<size_t>(i)];
         if (!std::isfinite(f[0] + f[1] + f[2]))
-            failNonFinite("force on " + describeParticle(i) + " is (" + number(f[0]) + ", " + number(f[1]) + ", " + number(f[2]) + ")", i);
+            failNonFinite("force on " + describeParticle(i) + " is (" + number(f[0]) + ", " + number(f[1]) + ", " +
+                              number(f[2]) + ")",
+                          i);
     }
 }
 
 void Evaluation::readDerivative(const TensorView& output, size_t index) {
     const std::string& name = model->getOutputNames()[derivativeOutputs[index]];
     if (!isReal(output) || output.count() != 1)
-        throw ModelError("The model returned the output '" + name + "' that is " + output.describe() + ", but one number is needed.");
+        throw ModelError("The model returned the output '" + name + "' that is " + output.describe() +
+                         ", but one number is needed.");
     output.copyTo(&derivatives[index]);
     if (!std::isfinite(derivatives[index]))
         failNonFinite("output '" + name + "' is " + number(derivatives[index]), -1);
@@ -103,7 +112,8 @@ void Evaluation::readDerivative(const TensorView& output, size_t index) {
 
 void Evaluation::readExtra(const TensorView& output, Extra& extra) {
     if (output.dtype == DType::Other)
-        throw ModelError("The model returned the output '" + extra.name + "' that is " + output.describe() + ", but float32, float64, int32 or int64 is needed.");
+        throw ModelError("The model returned the output '" + extra.name + "' that is " + output.describe() +
+                         ", but float32, float64, int32 or int64 is needed.");
     extra.shape.assign(output.sizes, output.sizes + output.rank);
     extra.values.resize(output.count());
     output.copyTo(extra.values.data());
@@ -119,13 +129,18 @@ const Evaluation::Extra* Evaluation::findExtra(const std::string& name) const {
 void Evaluation::checkPositions() const {
     const int bad = inputs.findNonFinitePosition();
     if (bad >= 0)
-        throw ModelError("The position of " + describeParticle(bad) + " is not a finite number, before the model was evaluated: the simulation has blown up, or wrong "
-                         "positions were set. " + describeLastEnergies() + "Minimize first, or use a shorter time step.");
+        throw ModelError(
+            "The position of " + describeParticle(bad) +
+            " is not a finite number, before the model was evaluated: the simulation has blown up, or wrong "
+            "positions were set. " +
+            describeLastEnergies() + "Minimize first, or use a shorter time step.");
 }
 
 void Evaluation::failNonFinite(const std::string& what, int particle) const {
-    throw ModelError("The model's " + what + " in evaluation " + std::to_string(numEvaluations + 1) + ". " + describeNeighbor(particle) + describeLastEnergies() +
-                     "Common causes are a clash, a time step too long for free hydrogens, and a geometry outside the model's domain; minimize first, or use a shorter time step.");
+    throw ModelError("The model's " + what + " in evaluation " + std::to_string(numEvaluations + 1) + ". " +
+                     describeNeighbor(particle) + describeLastEnergies() +
+                     "Common causes are a clash, a time step too long for free hydrogens, and a geometry outside the "
+                     "model's domain; minimize first, or use a shorter time step.");
 }
 
 std::string Evaluation::describeParticle(int particle) const {
@@ -152,8 +167,9 @@ std::string Evaluation::describeNeighbor(int particle) const {
         }
     if (first < 0)
         return "";
-    return "The nearest neighbor of " + describeParticle(first) + " among the particles of the force is " + describeParticle(second) + ", " +
-           number(std::sqrt(closest) * model->getSpec().getLengthInNm()) + " nm away. ";
+    return "The nearest neighbor of " + describeParticle(first) + " among the particles of the force is " +
+           describeParticle(second) + ", " + number(std::sqrt(closest) * model->getSpec().getLengthInNm()) +
+           " nm away. ";
 }
 
 std::string Evaluation::describeLastEnergies() const {

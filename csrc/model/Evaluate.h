@@ -21,7 +21,8 @@ public:
      * `particles` maps the model's particles to those of the System (empty: they are the same); `derivatives` names the
      * parameters p for which dE/dp is wanted.  Throws ModelError if the model cannot give one.
      */
-    Evaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {}, const std::vector<std::string>& derivatives = {});
+    Evaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {},
+               const std::vector<std::string>& derivatives = {});
 
     ModelInputs& getInputs() {
         return inputs;

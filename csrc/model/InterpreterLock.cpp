@@ -10,8 +10,8 @@ void setInterpreterLock(InterpreterLock lock) {
     interpreterLock = lock;
 }
 
-WithoutInterpreterLock::WithoutInterpreterLock() : state(interpreterLock.release ? interpreterLock.release() : nullptr) {
-}
+WithoutInterpreterLock::WithoutInterpreterLock()
+    : state(interpreterLock.release ? interpreterLock.release() : nullptr) {}
 
 WithoutInterpreterLock::~WithoutInterpreterLock() {
     if (state != nullptr)

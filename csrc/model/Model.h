@@ -52,8 +52,7 @@ public:
  */
 class OPENMMNNP_EXPORT Model {
 public:
-    explicit Model(const ModelSpec& spec) : spec(spec), outputNames(spec.outputs) {
-    }
+    explicit Model(const ModelSpec& spec) : spec(spec), outputNames(spec.outputs) {}
     virtual ~Model() = default;
 
     const ModelSpec& getSpec() const {

@@ -17,7 +17,8 @@ const std::string& requireZip(const std::string& bytes) {
     if (bytes.empty())
         throw ModelError("The file is empty; a TorchScript file (.pt) or an AOTInductor package (.pt2) is needed.");
     if (!Archive::isZip(bytes))
-        throw ModelError("The file is not a zip archive, so neither a TorchScript file (.pt, from torch.jit.save) nor an AOTInductor package (.pt2). "
+        throw ModelError("The file is not a zip archive, so neither a TorchScript file (.pt, from torch.jit.save) nor "
+                         "an AOTInductor package (.pt2). "
                          "A state dict or a pickled module is no model: export it with openmmnnp.export.");
     return bytes;
 }
@@ -28,7 +29,8 @@ ModelFile::Format findFormat(const Archive& archive) {
             return ModelFile::Format::AotInductor;
     if (archive.contains("constants.pkl") && archive.contains("data.pkl"))
         return ModelFile::Format::TorchScript;
-    throw ModelError("The archive holds neither a TorchScript program (code/, constants.pkl) nor an AOTInductor package (data/aotinductor/). "
+    throw ModelError("The archive holds neither a TorchScript program (code/, constants.pkl) nor an AOTInductor "
+                     "package (data/aotinductor/). "
                      "A state dict or a pickled module is no model: export it with openmmnnp.export.");
 }
 
@@ -41,7 +43,8 @@ std::string readFile(const std::string& path) {
     std::ifstream stream(path, std::ios::binary);
     std::string bytes(static_cast<size_t>(status.st_size), '\0');
     if (!stream.read(bytes.data(), status.st_size))
-        throw ModelError("Cannot read the model file '" + path + "': " + (errno ? std::strerror(errno) : "it is shorter than its size says") + ".");
+        throw ModelError("Cannot read the model file '" + path +
+                         "': " + (errno ? std::strerror(errno) : "it is shorter than its size says") + ".");
     return bytes;
 }
 
@@ -64,18 +67,21 @@ std::shared_ptr<const ModelFile> ModelFile::fromBytes(std::string bytes, const s
     try {
         return std::shared_ptr<const ModelFile>(new ModelFile(std::move(bytes), path));
     } catch (const ModelError& error) {
-        throw ModelError("Model file " + (path.empty() ? std::string("(given as bytes)") : "'" + path + "'") + ": " + error.what());
+        throw ModelError("Model file " + (path.empty() ? std::string("(given as bytes)") : "'" + path + "'") + ": " +
+                         error.what());
     }
 }
 
 ModelFile::ModelFile(std::string content, const std::string& path)
-    : bytes(std::move(content)), path(path), hash(sha256(bytes)), archive(requireZip(bytes)), format(findFormat(archive)) {
+    : bytes(std::move(content)), path(path), hash(sha256(bytes)), archive(requireZip(bytes)),
+      format(findFormat(archive)) {
     if (archive.contains(specEntry)) {
         specText = archive.read(specEntry);
         spec = ModelSpec::parse(specText);
     } else if (format == Format::AotInductor)
-        throw ModelError("The package carries no ModelSpec (extra/openmmnnp.json), so its units, inputs and outputs are unknown. "
-                         "Write one with openmmnnp.spec.write_spec, or export the model with openmmnnp.export.");
+        throw ModelError(
+            "The package carries no ModelSpec (extra/openmmnnp.json), so its units, inputs and outputs are unknown. "
+            "Write one with openmmnnp.spec.write_spec, or export the model with openmmnnp.export.");
 }
 
 std::string ModelFile::describe() const {

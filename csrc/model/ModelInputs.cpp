@@ -12,16 +12,19 @@ bool isParameter(const std::string& input) {
 
 void refuseUnavailable(const std::string& input) {
     if (input == "edges" || input == "shifts")
-        throw ModelError("The model asks for the input '" + input + "', and this version of openmm-nnp has no neighbor list to give; use a model that takes positions alone.");
+        throw ModelError(
+            "The model asks for the input '" + input +
+            "', and this version of openmm-nnp has no neighbor list to give; use a model that takes positions alone.");
     if (input == "mm_positions" || input == "mm_charges")
-        throw ModelError("The model asks for the input '" + input + "' (electrostatic embedding), which this version of openmm-nnp does not give.");
+        throw ModelError("The model asks for the input '" + input +
+                         "' (electrostatic embedding), which this version of openmm-nnp does not give.");
 }
 
 } // namespace
 
 ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
-    : numParticles(numParticles), dtype(spec.dtype == "float64" ? DType::Float64 : DType::Float32), itemSize(dtype == DType::Float64 ? 8 : 4), names(spec.inputs),
-      integerBuffers(names.size()) {
+    : numParticles(numParticles), dtype(spec.dtype == "float64" ? DType::Float64 : DType::Float32),
+      itemSize(dtype == DType::Float64 ? 8 : 4), names(spec.inputs), integerBuffers(names.size()) {
     int elements = 3 * numParticles;
     if (spec.hasInput("box")) {
         boxOffset = elements;
@@ -29,7 +32,9 @@ ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
     }
     parameterOffset = elements;
     block.resize((elements + names.size()) * itemSize);
-    const auto real = [&](int offset, const std::vector<int64_t>& shape) { return TensorView::contiguous(block.data() + offset * itemSize, dtype, shape); };
+    const auto real = [&](int offset, const std::vector<int64_t>& shape) {
+        return TensorView::contiguous(block.data() + offset * itemSize, dtype, shape);
+    };
     int parameters = 0;
     for (size_t i = 0; i < names.size(); i++) {
         refuseUnavailable(names[i]);
@@ -42,7 +47,9 @@ ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
         else {
             const bool perParticle = names[i] == "atomic_numbers" || names[i] == "types";
             integerBuffers[i].resize(perParticle ? numParticles : 1);
-            views.push_back(TensorView::contiguous(integerBuffers[i].data(), DType::Int64, perParticle ? std::vector<int64_t>{numParticles} : std::vector<int64_t>{}));
+            views.push_back(
+                TensorView::contiguous(integerBuffers[i].data(), DType::Int64,
+                                       perParticle ? std::vector<int64_t>{numParticles} : std::vector<int64_t>{}));
         }
     }
 }
@@ -55,7 +62,8 @@ void ModelInputs::setReal(size_t element, double value) {
 }
 
 double ModelInputs::getReal(size_t element) const {
-    return dtype == DType::Float64 ? reinterpret_cast<const double*>(block.data())[element] : reinterpret_cast<const float*>(block.data())[element];
+    return dtype == DType::Float64 ? reinterpret_cast<const double*>(block.data())[element]
+                                   : reinterpret_cast<const float*>(block.data())[element];
 }
 
 void ModelInputs::setBox(const double box[9]) {
@@ -73,7 +81,8 @@ void ModelInputs::setIntegers(const std::string& input, const std::vector<int>& 
         return;
     std::vector<int64_t>& buffer = integerBuffers[index];
     if (buffer.size() != values.size())
-        throw ModelError("The model's input '" + input + "' needs " + std::to_string(buffer.size()) + " values, but " + std::to_string(values.size()) + " were given.");
+        throw ModelError("The model's input '" + input + "' needs " + std::to_string(buffer.size()) + " values, but " +
+                         std::to_string(values.size()) + " were given.");
     std::copy(values.begin(), values.end(), buffer.begin());
     forget();
 }
@@ -83,7 +92,8 @@ void ModelInputs::set(const std::string& input, const SpecArray& array) {
     const TensorView& view = views.at(index);
     const std::vector<int64_t> needed(view.sizes, view.sizes + view.rank);
     if (array.shape != needed)
-        throw ModelError("A reference of the model's spec gives '" + input + "' with shape " + describeShape(array.shape) + ", but " + describeShape(needed) + " is needed.");
+        throw ModelError("A reference of the model's spec gives '" + input + "' with shape " +
+                         describeShape(array.shape) + ", but " + describeShape(needed) + " is needed.");
     if (!integerBuffers[index].empty()) {
         setIntegers(input, std::vector<int>(array.values.begin(), array.values.end()));
         return;

@@ -68,7 +68,7 @@ private:
     size_t itemSize;
     std::vector<std::string> names;
     std::vector<char> block, last;
-    int boxOffset = -1, parameterOffset = 0; // in elements
+    int boxOffset = -1, parameterOffset = 0;          // in elements
     std::vector<std::vector<int64_t>> integerBuffers; // one per input; empty for those in the block
     std::vector<TensorView> views;
 };

@@ -41,8 +41,7 @@ std::vector<std::string> unitNames(const std::vector<Unit>& units) {
 /** The JSON object with typed access; every error names the key. */
 class Reader {
 public:
-    explicit Reader(const Json& object) : object(object) {
-    }
+    explicit Reader(const Json& object) : object(object) {}
 
     bool has(const std::string& key) const {
         return object.contains(key) && !object[key].is_null();
@@ -55,7 +54,8 @@ public:
         try {
             value = object[key].get<T>();
         } catch (const Json::exception&) {
-            throw ModelError("The model's spec has \"" + key + "\": " + object[key].dump().substr(0, 80) + ", but " + needed + " is needed.");
+            throw ModelError("The model's spec has \"" + key + "\": " + object[key].dump().substr(0, 80) + ", but " +
+                             needed + " is needed.");
         }
     }
 
@@ -70,7 +70,8 @@ public:
     void readChoice(const std::string& key, std::string& value, const std::vector<std::string>& choices) const {
         read(key, value, "one of " + joinNames(choices));
         if (std::find(choices.begin(), choices.end(), value) == choices.end())
-            throw ModelError("The model's spec has \"" + key + "\": " + quote(value) + ", but one of " + joinNames(choices) + " is needed.");
+            throw ModelError("The model's spec has \"" + key + "\": " + quote(value) + ", but one of " +
+                             joinNames(choices) + " is needed.");
     }
 
     const Json& operator[](const std::string& key) const {
@@ -104,7 +105,8 @@ SpecArray readArray(const Json& json, const std::string& key) {
     try {
         flatten(json, 0, array);
     } catch (const ModelError&) {
-        throw ModelError("The model's spec has a reference whose \"" + key + "\" is not a number or a regular array of numbers.");
+        throw ModelError("The model's spec has a reference whose \"" + key +
+                         "\" is not a number or a regular array of numbers.");
     }
     return array;
 }
@@ -125,12 +127,13 @@ SpecReference readReference(const Json& json, const ModelSpec& spec) {
 }
 
 void checkNames(const ModelSpec& spec) {
-    const std::set<std::string> known = {"positions", "box",    "atomic_numbers", "types",      "charge",    "multiplicity",
-                                         "edges",     "shifts", "mm_positions",   "mm_charges"};
+    const std::set<std::string> known = {"positions",    "box",   "atomic_numbers", "types",        "charge",
+                                         "multiplicity", "edges", "shifts",         "mm_positions", "mm_charges"};
     std::set<std::string> seen;
     for (const std::string& input : spec.inputs) {
         if (!known.count(input) && !startsWith(input, parameterPrefix))
-            throw ModelError("The model's spec has the input " + quote(input) + ", but only " + joinNames(known) + " and 'parameters.NAME' are known.");
+            throw ModelError("The model's spec has the input " + quote(input) + ", but only " + joinNames(known) +
+                             " and 'parameters.NAME' are known.");
         if (!seen.insert(input).second)
             throw ModelError("The model's spec has the input " + quote(input) + " twice.");
     }
@@ -141,7 +144,8 @@ void checkNames(const ModelSpec& spec) {
     if (std::set<std::string>(spec.outputs.begin(), spec.outputs.end()).size() != spec.outputs.size())
         throw ModelError("The model's spec has an output twice: " + joinNames(spec.outputs) + ".");
     for (const std::string& output : spec.outputs)
-        if (startsWith(output, derivativePrefix) && !spec.hasInput(parameterPrefix + output.substr(derivativePrefix.size())))
+        if (startsWith(output, derivativePrefix) &&
+            !spec.hasInput(parameterPrefix + output.substr(derivativePrefix.size())))
             throw ModelError("The model's spec has the output " + quote(output) + " without the input " +
                              quote(parameterPrefix + output.substr(derivativePrefix.size())) + ".");
 }
@@ -151,7 +155,8 @@ void readParticles(const Reader& reader, ModelSpec& spec) {
         return;
     reader.read("particles", spec.particles, "\"dynamic\" or a positive number");
     if (spec.particles < 1)
-        throw ModelError("The model's spec has \"particles\": " + std::to_string(spec.particles) + ", but \"dynamic\" or a positive number is needed.");
+        throw ModelError("The model's spec has \"particles\": " + std::to_string(spec.particles) +
+                         ", but \"dynamic\" or a positive number is needed.");
 }
 
 void readConstantEnergy(const Reader& reader, ModelSpec& spec) {
@@ -164,7 +169,8 @@ void readConstantEnergy(const Reader& reader, ModelSpec& spec) {
         char* end = nullptr;
         const long number = std::strtol(key.c_str(), &end, 10);
         if (key.empty() || *end != 0 || number < 1 || number > 118)
-            throw ModelError("The model's spec has \"atomic_energies\" for " + quote(key) + ", but an atomic number from 1 to 118 is needed.");
+            throw ModelError("The model's spec has \"atomic_energies\" for " + quote(key) +
+                             ", but an atomic number from 1 to 118 is needed.");
         spec.atomicEnergies[static_cast<int>(number)] = energy;
     }
 }
@@ -181,13 +187,15 @@ double unitValue(const std::vector<Unit>& units, const std::string& name) {
 ModelSpec ModelSpec::parse(const std::string& text) {
     const Json json = Json::parse(text, nullptr, false);
     if (!json.is_object())
-        throw ModelError("The model's spec (extra/openmmnnp.json) is not a JSON object; write it again with openmmnnp.export.");
+        throw ModelError(
+            "The model's spec (extra/openmmnnp.json) is not a JSON object; write it again with openmmnnp.export.");
     const Reader reader(json);
     int format = 0;
     reader.read("format", format, "the number 1");
     if (format != specFormat)
-        throw ModelError("The model's spec has \"format\": " + std::to_string(format) + "; this version of openmm-nnp reads format " +
-                         std::to_string(specFormat) + ". Export the model again, or install the openmm-nnp that wrote it.");
+        throw ModelError("The model's spec has \"format\": " + std::to_string(format) +
+                         "; this version of openmm-nnp reads format " + std::to_string(specFormat) +
+                         ". Export the model again, or install the openmm-nnp that wrote it.");
     ModelSpec spec;
     reader.read("name", spec.name, "a text");
     reader.readChoice("length_unit", spec.lengthUnit, unitNames(lengthUnits()));
@@ -248,7 +256,8 @@ double ModelSpec::getConstantEnergy(const std::vector<int>& numbers) const {
         for (const int number : numbers) {
             const auto found = atomicEnergies.find(number);
             if (found == atomicEnergies.end())
-                throw ModelError("The model has no atomic energy for the element with atomic number " + std::to_string(number) + ".");
+                throw ModelError("The model has no atomic energy for the element with atomic number " +
+                                 std::to_string(number) + ".");
             energy += found->second;
         }
     return energy;

@@ -50,7 +50,8 @@ void sweep(const fs::path& parent) {
 }
 
 [[noreturn]] void fail(const std::string& what, const std::string& path) {
-    throw ModelError(what + " '" + path + "': " + std::strerror(errno) + ". Set TMPDIR to a folder with space that allows execution.");
+    throw ModelError(what + " '" + path + "': " + std::strerror(errno) +
+                     ". Set TMPDIR to a folder with space that allows execution.");
 }
 
 } // namespace

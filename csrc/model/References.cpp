@@ -37,19 +37,25 @@ double rmsDifference(const double* a, const std::vector<double>& b, bool subtrac
 
 void compare(const Evaluation& evaluation, const ModelSpec& spec, const SpecReference& reference, int n, int index) {
     const Tolerance& tolerance = spec.dtype == "float64" ? doubleTolerance : singleTolerance;
-    const double unit = spec.getEnergyInKJPerMol(), expected = reference.energy - spec.getConstantEnergy(atomicNumbers(spec, reference));
-    const double allowed = tolerance.energyRelative * std::abs(expected) + tolerance.energyPerParticle * n / unit + energyFloor / unit;
+    const double unit = spec.getEnergyInKJPerMol(),
+                 expected = reference.energy - spec.getConstantEnergy(atomicNumbers(spec, reference));
+    const double allowed =
+        tolerance.energyRelative * std::abs(expected) + tolerance.energyPerParticle * n / unit + energyFloor / unit;
     const std::string which = "Reference " + std::to_string(index) + " of the model's spec";
-    const std::string advice = " The compiled model is wrong on this machine, or its spec belongs to another model; export it again. setCheckReferences(False) turns this check off.";
+    const std::string advice = " The compiled model is wrong on this machine, or its spec belongs to another model; "
+                               "export it again. setCheckReferences(False) turns this check off.";
     if (!(std::abs(evaluation.getEnergy() - expected) <= allowed))
-        throw ModelError(which + " gives the energy " + number(expected) + " " + spec.energyUnit + " (without the constant), but the model gives " + number(evaluation.getEnergy()) +
+        throw ModelError(which + " gives the energy " + number(expected) + " " + spec.energyUnit +
+                         " (without the constant), but the model gives " + number(evaluation.getEnergy()) +
                          "; at most " + number(allowed) + " of difference is allowed." + advice);
     if (reference.forces.values.empty())
         return;
-    const double difference = rmsDifference(evaluation.getForces(), reference.forces.values, true), rms = rmsDifference(nullptr, reference.forces.values, false);
+    const double difference = rmsDifference(evaluation.getForces(), reference.forces.values, true),
+                 rms = rmsDifference(nullptr, reference.forces.values, false);
     if (!(difference <= tolerance.force * rms + energyFloor))
-        throw ModelError(which + ": the model's forces differ from it by " + number(difference) + " " + spec.energyUnit + "/" + spec.lengthUnit +
-                         " (root mean square) where the forces are " + number(rms) + "; at most " + number(tolerance.force) + " of them is allowed." + advice);
+        throw ModelError(which + ": the model's forces differ from it by " + number(difference) + " " +
+                         spec.energyUnit + "/" + spec.lengthUnit + " (root mean square) where the forces are " +
+                         number(rms) + "; at most " + number(tolerance.force) + " of them is allowed." + advice);
 }
 
 } // namespace
@@ -60,10 +66,13 @@ void checkReferences(Model& model) {
     for (const SpecReference& reference : spec.references) {
         const SpecArray& positions = reference.inputs.at("positions");
         if (positions.shape.size() != 2 || positions.shape[1] != 3)
-            throw ModelError("A reference of the model's spec gives 'positions' with shape " + describeShape(positions.shape) + ", but [n, 3] is needed.");
+            throw ModelError("A reference of the model's spec gives 'positions' with shape " +
+                             describeShape(positions.shape) + ", but [n, 3] is needed.");
         const int n = static_cast<int>(positions.shape[0]);
         if (!reference.forces.values.empty() && reference.forces.shape != positions.shape)
-            throw ModelError("A reference of the model's spec gives 'forces' with shape " + describeShape(reference.forces.shape) + ", but " + describeShape(positions.shape) + " is needed.");
+            throw ModelError("A reference of the model's spec gives 'forces' with shape " +
+                             describeShape(reference.forces.shape) + ", but " + describeShape(positions.shape) +
+                             " is needed.");
         // The evaluation does not own the model: it ends with this scope.
         Evaluation evaluation(std::shared_ptr<Model>(&model, [](Model*) {}), n);
         for (const auto& [input, array] : reference.inputs)

@@ -24,18 +24,21 @@ void* openTorch() {
         return loaded;
     const std::string folder = findFolder();
     if (folder.empty())
-        throw ModelError("Running a model needs PyTorch, and none was found: run 'pip install torch', or set OPENMMNNP_TORCH_LIB to the folder of libtorch_cpu.so.");
+        throw ModelError("Running a model needs PyTorch, and none was found: run 'pip install torch', or set "
+                         "OPENMMNNP_TORCH_LIB to the folder of libtorch_cpu.so.");
     const std::string path = folder + "/libtorch_cpu.so";
     if (void* opened = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL))
         return opened;
-    throw ModelError("Cannot load PyTorch from '" + path + "': " + dlerror() + ". Install torch 2.11 or newer, or set OPENMMNNP_TORCH_LIB to the folder of libtorch_cpu.so.");
+    throw ModelError("Cannot load PyTorch from '" + path + "': " + dlerror() +
+                     ". Install torch 2.11 or newer, or set OPENMMNNP_TORCH_LIB to the folder of libtorch_cpu.so.");
 }
 
 template <class F>
 void take(void* library, const char* name, F& function) {
     function = reinterpret_cast<F>(dlsym(library, name));
     if (function == nullptr)
-        throw ModelError(std::string("The PyTorch that is installed lacks the function ") + name + "; torch 2.11 or newer is needed: pip install --upgrade torch.");
+        throw ModelError(std::string("The PyTorch that is installed lacks the function ") + name +
+                         "; torch 2.11 or newer is needed: pip install --upgrade torch.");
 }
 
 TorchApi loadApi() {

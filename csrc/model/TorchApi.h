@@ -24,8 +24,9 @@ struct TorchApi {
     int32_t (*dtypeFloat64)();
     int32_t (*dtypeInt32)();
     int32_t (*dtypeInt64)();
-    int32_t (*createTensorFromBlob)(void* data, int64_t rank, const int64_t* sizes, const int64_t* strides, int64_t offset, int32_t dtype,
-                                    int32_t deviceType, int32_t deviceIndex, AtenTensorHandle* result);
+    int32_t (*createTensorFromBlob)(void* data, int64_t rank, const int64_t* sizes, const int64_t* strides,
+                                    int64_t offset, int32_t dtype, int32_t deviceType, int32_t deviceIndex,
+                                    AtenTensorHandle* result);
     int32_t (*deleteTensor)(AtenTensorHandle);
     int32_t (*getDataPtr)(AtenTensorHandle, void**);
     int32_t (*getDim)(AtenTensorHandle, int64_t*);

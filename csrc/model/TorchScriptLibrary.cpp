@@ -44,14 +44,18 @@ TorchScriptLibrary::TorchScriptLibrary() {
     const std::string minor = TorchApi::get().getMinorVersion();
     const fs::path folder = ownFolder(), path = folder / (prefix + minor + suffix);
     if (!fs::exists(path))
-        throw ModelError("TorchScript models (.pt) need a library that is built for the minor version of torch: installed is torch " + TorchApi::get().getVersion() +
-                         ", and this openmm-nnp was built for torch " + listVersions(folder) + ". Install one of these, or use a package (.pt2), which works regardless.");
+        throw ModelError("TorchScript models (.pt) need a library that is built for the minor version of torch: "
+                         "installed is torch " +
+                         TorchApi::get().getVersion() + ", and this openmm-nnp was built for torch " +
+                         listVersions(folder) +
+                         ". Install one of these, or use a package (.pt2), which works regardless.");
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr)
         throw ModelError("The library for TorchScript models cannot be loaded: " + std::string(dlerror()));
     create = reinterpret_cast<decltype(create)>(dlsym(library, "openmmnnpCreateTorchScriptModel"));
     if (create == nullptr)
-        throw ModelError("The library '" + path.string() + "' is not part of this openmm-nnp; install openmm-nnp again.");
+        throw ModelError("The library '" + path.string() +
+                         "' is not part of this openmm-nnp; install openmm-nnp again.");
 }
 
 std::shared_ptr<Model> TorchScriptLibrary::load(const ModelFile& file, const LoadOptions& options) const {

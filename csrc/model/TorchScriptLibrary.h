@@ -7,7 +7,8 @@
 
 namespace openmmnnp {
 
-/** The library libOpenMMNNPTorch-<minor>.so, which is built for one minor release of torch and opened when first used. */
+/** The library libOpenMMNNPTorch-<minor>.so, which is built for one minor release of torch and opened when first used.
+ */
 class TorchScriptLibrary {
 public:
     /** Throws ModelError if there is none for the torch that is installed; it says for which there are. */

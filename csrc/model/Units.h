@@ -6,17 +6,18 @@
 
 namespace openmmnnp {
 
-/** The one table of units.  CODATA 2022; kJ/mol values follow from the exact e and N_A and from E_h = 4.3597447222060e-18 J. */
+/** The one table of units.  CODATA 2022; kJ/mol values follow from the exact e and N_A and from E_h
+ * = 4.3597447222060e-18 J. */
 struct Unit {
     const char* name;
     double value; // in nm or kJ/mol
 };
 
 namespace codata {
-constexpr double avogadro = 6.02214076e23;            // 1/mol, exact
-constexpr double elementaryCharge = 1.602176634e-19;  // C, exact
-constexpr double hartree = 4.3597447222060e-18;       // J
-constexpr double bohr = 0.0529177210544;              // nm
+constexpr double avogadro = 6.02214076e23;           // 1/mol, exact
+constexpr double elementaryCharge = 1.602176634e-19; // C, exact
+constexpr double hartree = 4.3597447222060e-18;      // J
+constexpr double bohr = 0.0529177210544;             // nm
 } // namespace codata
 
 inline const std::vector<Unit>& lengthUnits() {

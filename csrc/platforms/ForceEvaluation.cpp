@@ -18,15 +18,17 @@ std::string join(const std::vector<std::string>& names) {
 void checkSameInterface(const Model& now, const Model& next) {
     const ModelSpec &a = now.getSpec(), &b = next.getSpec();
     if (a.inputs != b.inputs || a.outputs != b.outputs)
-        throw ModelError("The new model takes " + join(b.inputs) + " and gives " + join(b.outputs) + ", but the model in the Context takes " + join(a.inputs) + " and gives " +
-                         join(a.outputs) + "; make a new Context for it.");
+        throw ModelError("The new model takes " + join(b.inputs) + " and gives " + join(b.outputs) +
+                         ", but the model in the Context takes " + join(a.inputs) + " and gives " + join(a.outputs) +
+                         "; make a new Context for it.");
     if (a.cutoff != b.cutoff)
         throw ModelError("The new model has another cutoff than the model in the Context; make a new Context for it.");
 }
 
 } // namespace
 
-ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::System& system, const std::string& device, const std::string& contractDtype)
+ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::System& system, const std::string& device,
+                                 const std::string& contractDtype)
     : force(original), device(device), contractDtype(contractDtype),
       numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size()) : system.getNumParticles()) {
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++) {
@@ -42,8 +44,10 @@ ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::System&
 
 void ForceEvaluation::update(const NNPForce& newForce, const OpenMM::System& system) {
     if (!sameStructure(force, newForce))
-        throw ModelError("updateParametersInContext() changes the model, atomic numbers, types, charge and multiplicity, but something else of the force was changed "
-                         "(name, particles, bonds, periodicity, global parameters); call reinitialize() of the Context, or make a new one.");
+        throw ModelError("updateParametersInContext() changes the model, atomic numbers, types, charge and "
+                         "multiplicity, but something else of the force was changed "
+                         "(name, particles, bonds, periodicity, global parameters); call reinitialize() of the "
+                         "Context, or make a new one.");
     checkForce(newForce, system);
     std::shared_ptr<Model> model = load(newForce);
     checkSameInterface(evaluation->getModel(), *model);
@@ -62,7 +66,8 @@ std::shared_ptr<Model> ForceEvaluation::load(const NNPForce& source) const {
     return loadModel(*source.getModel(), options);
 }
 
-std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& source, std::shared_ptr<Model> model) const {
+std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& source,
+                                                            std::shared_ptr<Model> model) const {
     auto made = std::make_unique<Evaluation>(std::move(model), numParticles, source.getParticles(), derivativeNames);
     ModelInputs& inputs = made->getInputs();
     inputs.setIntegers("atomic_numbers", source.getAtomicNumbers());
@@ -98,9 +103,13 @@ NamedOutput ForceEvaluation::getOutput(const std::string& name) const {
     if (extra == nullptr && name != "energy")
         throw ModelError("The model has no output '" + name + "'; it gives " + join(spec.outputs) + ".");
     if (skipped)
-        throw ModelError("The output '" + name + "' does not exist: the last evaluation was skipped, because the scale parameter '" + force.getScaleParameter() + "' is 0.");
+        throw ModelError("The output '" + name +
+                         "' does not exist: the last evaluation was skipped, because the scale parameter '" +
+                         force.getScaleParameter() + "' is 0.");
     if (!evaluation->isValid())
-        throw ModelError("The output '" + name + "' does not exist: the model was not evaluated yet. Ask the Context for the energy or the forces first.");
+        throw ModelError(
+            "The output '" + name +
+            "' does not exist: the model was not evaluated yet. Ask the Context for the energy or the forces first.");
     if (extra == nullptr)
         return {{getEnergy() / energyUnit}, {}, spec.energyUnit};
     const auto unit = spec.outputUnits.find(name);
@@ -118,7 +127,8 @@ Diagnostics ForceEvaluation::getDiagnostics() const {
     diagnostics.modelName = spec.name;
     diagnostics.modelPath = force.getModelPath();
     diagnostics.modelHash = force.getModelHash();
-    diagnostics.modelFormat = force.getModel()->getFormat() == ModelFile::Format::AotInductor ? "AOTInductor" : "TorchScript";
+    diagnostics.modelFormat =
+        force.getModel()->getFormat() == ModelFile::Format::AotInductor ? "AOTInductor" : "TorchScript";
     diagnostics.license = spec.license;
     diagnostics.torchVersion = model.getTorchVersion();
     diagnostics.energyOffset = constantEnergy;

@@ -20,7 +20,8 @@ public:
     /**
      * Load the model.  `contractDtype` is what a model without a spec gets for positions.  Throws ModelError.
      */
-    ForceEvaluation(const NNPForce& force, const OpenMM::System& system, const std::string& device, const std::string& contractDtype);
+    ForceEvaluation(const NNPForce& force, const OpenMM::System& system, const std::string& device,
+                    const std::string& contractDtype);
     /** Take model, atomic numbers, types, charge and multiplicity from a force that is otherwise the same. */
     void update(const NNPForce& force, const OpenMM::System& system);
     void skip();

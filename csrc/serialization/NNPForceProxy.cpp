@@ -168,8 +168,7 @@ void readParameters(const SerializationNode& node, NNPForce& force) {
 
 } // namespace
 
-NNPForceProxy::NNPForceProxy() : SerializationProxy("NNPForce") {
-}
+NNPForceProxy::NNPForceProxy() : SerializationProxy("NNPForce") {}
 
 void NNPForceProxy::serialize(const void* object, SerializationNode& node) const {
     const NNPForce& force = *static_cast<const NNPForce*>(object);

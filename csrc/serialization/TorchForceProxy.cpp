@@ -61,8 +61,7 @@ std::unique_ptr<NNPForce> readForce(const SerializationNode& node) {
 
 } // namespace
 
-TorchForceProxy::TorchForceProxy() : SerializationProxy("TorchForce") {
-}
+TorchForceProxy::TorchForceProxy() : SerializationProxy("TorchForce") {}
 
 void TorchForceProxy::serialize(const void*, SerializationNode&) const {
     throw OpenMMException("openmm-nnp reads the XML of openmm-torch's TorchForce and does not write it");

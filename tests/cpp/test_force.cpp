@@ -106,8 +106,7 @@ struct Simulation {
 };
 
 class IgnoreOutputs : public openmmnnp::OutputReader {
-    void read(const std::vector<openmmnnp::TensorView>&) override {
-    }
+    void read(const std::vector<openmmnnp::TensorView>&) override {}
 };
 
 void testEnergyAndForces(const std::string& platform, const std::string& model) {
@@ -152,14 +151,16 @@ void testErrors() {
         openmmnnp::NNPForce("/nonexistent/model.pt2");
         expect(false, "a missing file is an error");
     } catch (const OpenMM::OpenMMException& error) {
-        expect(std::string(error.what()).find("/nonexistent/model.pt2") != std::string::npos, "a missing file is named");
+        expect(std::string(error.what()).find("/nonexistent/model.pt2") != std::string::npos,
+               "a missing file is named");
     }
     openmmnnp::NNPForce force;
     try {
         force.getModelHash();
         expect(false, "a force without a model is an error");
     } catch (const OpenMM::OpenMMException& error) {
-        expect(std::string(error.what()).find("setModelFile") != std::string::npos, "a force without a model says what to do");
+        expect(std::string(error.what()).find("setModelFile") != std::string::npos,
+               "a force without a model says what to do");
     }
 }
 

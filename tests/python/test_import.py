@@ -53,18 +53,27 @@ def refusal(first: Path, **environment: str) -> str:
     return run_well(code, first=first, **environment).strip()
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["torch", "openmm", "openmmnnp"])), ids=" ".join)
-def test_any_import_order_runs_a_model(order: tuple[str, ...], harmonic: Path) -> None:
-    code = "\n".join(f"import {name}" for name in order)
-    code += f"""
+def energy_script(model: Path) -> str:
+    """Code that prints the energy of one particle at (1, 2, 3)."""
+    return f"""
 system = openmm.System()
 system.addParticle(1.0)
-system.addForce(openmmnnp.NNPForce({str(harmonic)!r}))
+system.addForce(openmmnnp.NNPForce({str(model)!r}))
 context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
 context.setPositions([[1.0, 2.0, 3.0]])
 print(context.getState(getEnergy=True).getPotentialEnergy()._value)
 """
-    assert float(run_well(code)) == pytest.approx(14, rel=1e-12)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["torch", "openmm", "openmmnnp"])), ids=" ".join)
+def test_any_import_order_runs_a_model(order: tuple[str, ...], harmonic: Path) -> None:
+    code = "\n".join(f"import {name}" for name in order)
+    assert float(run_well(code + energy_script(harmonic))) == pytest.approx(14, rel=1e-12)
+
+
+def test_model_runs_without_python_torch(harmonic: Path) -> None:
+    code = "import sys, openmm, openmmnnp" + energy_script(harmonic) + "print('torch' in sys.modules)"
+    assert run_well(code).split() == ["14.0", "False"]
 
 
 def test_import_loads_no_torch() -> None:

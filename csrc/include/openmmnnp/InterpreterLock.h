@@ -10,8 +10,8 @@ namespace openmmnnp {
  * A library of Python registers it; a program without Python has none.
  */
 struct InterpreterLock {
-    void* (*release)() = nullptr;       // gives the lock up if this thread holds it; null if it does not
-    void (*acquire)(void*) = nullptr;   // takes it back; the argument is what release() gave
+    void* (*release)() = nullptr;     // gives the lock up if this thread holds it; null if it does not
+    void (*acquire)(void*) = nullptr; // takes it back; the argument is what release() gave
 };
 
 OPENMMNNP_EXPORT void setInterpreterLock(InterpreterLock lock);

@@ -24,7 +24,8 @@ struct SpecArray {
     std::vector<double> values;
 };
 
-/** Inputs and the results of the eager model in float64, in the model's units; the energy includes the constant part. */
+/** Inputs and the results of the eager model in float64, in the model's units; the energy includes the constant part.
+ */
 struct SpecReference {
     std::map<std::string, SpecArray> inputs;
     double energy = 0;
@@ -37,7 +38,8 @@ struct SpecReference {
  */
 class OPENMMNNP_EXPORT ModelSpec {
 public:
-    /** Read and check the JSON text.  Throws ModelError with the key that is wrong, what was given and what is needed. */
+    /** Read and check the JSON text.  Throws ModelError with the key that is wrong, what was given and what is needed.
+     */
     static ModelSpec parse(const std::string& json);
 
     std::string name;
@@ -47,15 +49,15 @@ public:
     std::vector<std::string> inputs;  // in the order in which they are passed
     std::vector<std::string> outputs; // in the order in which they are returned
     std::map<std::string, std::string> outputUnits;
-    int particles = 0; // 0: any number
+    int particles = 0;              // 0: any number
     std::vector<int> atomicNumbers; // if fixed by the model
     std::vector<int> elements;      // atomic numbers that the model knows; empty: not said
     std::map<std::string, int> typeMap;
     std::optional<double> cutoff; // in lengthUnit
     std::optional<bool> periodic;
     std::optional<bool> longRange;
-    double energyOffset = 0;               // in energyUnit
-    std::map<int, double> atomicEnergies;  // atomic number -> energyUnit
+    double energyOffset = 0;              // in energyUnit
+    std::map<int, double> atomicEnergies; // atomic number -> energyUnit
     std::vector<std::string> authors;
     std::string license, citation, domain;
     std::vector<SpecReference> references;

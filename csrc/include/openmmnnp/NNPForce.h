@@ -29,7 +29,8 @@ struct Diagnostics {
     std::vector<std::pair<std::string, double>> milliseconds; // by stage, mean over the evaluations
 };
 
-/** A named result of the last evaluation: row-major values and their shape, in the unit that the spec gives ("" if none). */
+/** A named result of the last evaluation: row-major values and their shape, in the unit that the spec gives ("" if
+ * none). */
 struct NamedOutput {
     std::vector<double> values;
     std::vector<int64_t> shape;
@@ -129,10 +130,12 @@ public:
     void setCudaGraphWarmupSteps(int steps);
     int getCudaGraphWarmupSteps() const;
 
-    /** A named output of the last evaluation.  Throws if there was none, if it was skipped, or if the model has no such output. */
+    /** A named output of the last evaluation.  Throws if there was none, if it was skipped, or if the model has no such
+     * output. */
     NamedOutput getOutput(OpenMM::Context& context, const std::string& name) const;
     Diagnostics getDiagnostics(OpenMM::Context& context) const;
-    /** Copy model, atomic numbers, types, charge and multiplicity to a Context.  The new model must take and give the same. */
+    /** Copy model, atomic numbers, types, charge and multiplicity to a Context.  The new model must take and give the
+     * same. */
     void updateParametersInContext(OpenMM::Context& context) const;
 
     const std::shared_ptr<const ModelFile>& getModel() const;

@@ -57,7 +57,8 @@ TensorView viewOf(const torch::Tensor& tensor, const std::string& name) {
         return view;
     if (!tensor.device().is_cpu())
         throw ModelError("The model returned '" + name + "' on the device " + tensor.device().str() +
-                         ", but it was run on the CPU: a device is baked into its code. Take the device from the inputs (positions.device) and export it again.");
+                         ", but it was run on the CPU: a device is baked into its code. Take the device from the "
+                         "inputs (positions.device) and export it again.");
     if (tensor.layout() != torch::kStrided || tensor.dim() > TensorView::maxRank)
         throw ModelError("The model returned '" + name + "' that is not a dense tensor of at most 8 axes.");
     view.data = tensor.data_ptr();
@@ -74,7 +75,8 @@ void checkSignature(const torch::jit::Module& module, const ModelSpec& spec) {
         throw ModelError("The TorchScript program has no method forward().");
     const auto& arguments = method->function().getSchema().arguments();
     const size_t most = arguments.size() - 1, given = spec.inputs.size();
-    const size_t least = std::count_if(arguments.begin() + 1, arguments.end(), [](const c10::Argument& a) { return !a.default_value(); });
+    const size_t least = std::count_if(arguments.begin() + 1, arguments.end(),
+                                       [](const c10::Argument& a) { return !a.default_value(); });
     if (given >= least && given <= most)
         return;
     std::ostringstream text;
@@ -84,13 +86,15 @@ void checkSignature(const torch::jit::Module& module, const ModelSpec& spec) {
     text << "), but " << given << (given == 1 ? " is" : " are") << " passed (";
     for (size_t i = 0; i < given; i++)
         text << (i > 0 ? ", " : "") << spec.inputs[i];
-    text << "). For a model without a spec these are positions, the box if the force uses periodic boundary conditions, and the global parameters in the order added.";
+    text << "). For a model without a spec these are positions, the box if the force uses periodic boundary "
+            "conditions, and the global parameters in the order added.";
     throw ModelError(text.str());
 }
 
 } // namespace
 
-TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& modelSpec, const std::string&) : Model(modelSpec) {
+TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& modelSpec, const std::string&)
+    : Model(modelSpec) {
     std::istringstream stream(file.getBytes());
     try {
         module = torch::jit::load(stream, torch::kCPU);
@@ -124,7 +128,8 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
 
 void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) {
     try {
-        // The graph was optimized when it was frozen; torch's profiling executor would specialize it on shapes again and again.
+        // The graph was optimized when it was frozen; torch's profiling executor would specialize it on shapes again
+        // and again.
         const torch::jit::GraphOptimizerEnabledGuard unspecialized(false);
         const torch::AutoGradMode gradients(true);
         const std::vector<torch::Tensor> leaves = makeLeaves(inputs, request);
@@ -142,7 +147,8 @@ void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request&
 }
 
 /** Tensors of the inputs with respect to which something is differentiated; undefined for the others. */
-std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<TensorView>& inputs, const Request& request) const {
+std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<TensorView>& inputs,
+                                                        const Request& request) const {
     std::vector<torch::Tensor> leaves(inputs.size());
     if (derivesForces && request.forces)
         leaves[positionsInput] = wrapView(inputs[positionsInput]).requires_grad_();
@@ -153,7 +159,8 @@ std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<Tensor
     return leaves;
 }
 
-std::vector<torch::jit::IValue> TorchScriptModel::wrap(const std::vector<TensorView>& inputs, const std::vector<torch::Tensor>& leaves) const {
+std::vector<torch::jit::IValue> TorchScriptModel::wrap(const std::vector<TensorView>& inputs,
+                                                       const std::vector<torch::Tensor>& leaves) const {
     std::vector<torch::jit::IValue> values;
     values.reserve(inputs.size());
     for (size_t i = 0; i < inputs.size(); i++)
@@ -169,7 +176,8 @@ void TorchScriptModel::unpack(const torch::jit::IValue& result) {
         const auto dictionary = result.toGenericDict();
         for (const std::string& name : names) {
             if (!dictionary.contains(name))
-                throw ModelError("The model returned a dictionary without '" + name + "', which its spec lists as an output.");
+                throw ModelError("The model returned a dictionary without '" + name +
+                                 "', which its spec lists as an output.");
             values.push_back(dictionary.at(name));
         }
     } else if (result.isTuple())
@@ -180,13 +188,15 @@ void TorchScriptModel::unpack(const torch::jit::IValue& result) {
     else
         values.push_back(result);
     if (values.size() != names.size())
-        throw ModelError("The model returned " + std::to_string(values.size()) + " value" + (values.size() == 1 ? "" : "s") + ", but " + std::to_string(names.size()) +
+        throw ModelError("The model returned " + std::to_string(values.size()) + " value" +
+                         (values.size() == 1 ? "" : "s") + ", but " + std::to_string(names.size()) +
                          (names.size() == 1 ? " (energy) is" : " are") + " needed" +
                          (names.size() == 2 && names[1] == "forces" ? " (energy, forces)" : "") +
                          ". A model without a spec that returns forces as well needs setOutputsForces(True).");
     for (size_t i = 0; i < values.size(); i++) {
         if (!values[i].isTensor())
-            throw ModelError("The model returned '" + names[i] + "' that is a " + values[i].tagKind() + ", but a tensor is needed.");
+            throw ModelError("The model returned '" + names[i] + "' that is a " + values[i].tagKind() +
+                             ", but a tensor is needed.");
         results[i] = values[i].toTensor();
     }
 }
@@ -203,9 +213,11 @@ void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, c
     if (variables.empty())
         return;
     if (energy.numel() != 1)
-        throw ModelError("The model returned an energy that is " + viewOf(energy, "energy").describe() + ", but one number, float32 or float64 [], is needed.");
+        throw ModelError("The model returned an energy that is " + viewOf(energy, "energy").describe() +
+                         ", but one number, float32 or float64 [], is needed.");
     if (!energy.requires_grad())
-        throw ModelError("The model's energy has no gradient (was it detached, rounded, or computed with .data, numpy or integers?), so no forces can be computed. "
+        throw ModelError("The model's energy has no gradient (was it detached, rounded, or computed with .data, numpy "
+                         "or integers?), so no forces can be computed. "
                          "Compute it with differentiable operations, or return forces too.");
     const auto gradients = torch::autograd::grad({energy.sum()}, variables, {}, false, false, true);
     for (size_t i = 0; i < variables.size(); i++) {
@@ -226,6 +238,8 @@ std::string TorchScriptModel::getTorchVersion() const {
 } // namespace openmmnnp
 
 /** The one function that the core takes from this library. */
-extern "C" OPENMMNNP_EXPORT openmmnnp::Model* openmmnnpCreateTorchScriptModel(const openmmnnp::ModelFile& file, const openmmnnp::LoadOptions& options) {
-    return new openmmnnp::TorchScriptModel(file, file.getSpec() ? *file.getSpec() : options.getContract(), options.device);
+extern "C" OPENMMNNP_EXPORT openmmnnp::Model* openmmnnpCreateTorchScriptModel(const openmmnnp::ModelFile& file,
+                                                                              const openmmnnp::LoadOptions& options) {
+    return new openmmnnp::TorchScriptModel(file, file.getSpec() ? *file.getSpec() : options.getContract(),
+                                           options.device);
 }

@@ -22,7 +22,8 @@ protected:
     void run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) override;
 
 private:
-    std::vector<torch::jit::IValue> wrap(const std::vector<TensorView>& inputs, const std::vector<torch::Tensor>& leaves) const;
+    std::vector<torch::jit::IValue> wrap(const std::vector<TensorView>& inputs,
+                                         const std::vector<torch::Tensor>& leaves) const;
     std::vector<torch::Tensor> makeLeaves(const std::vector<TensorView>& inputs, const Request& request) const;
     void unpack(const torch::jit::IValue& result);
     void differentiate(const std::vector<torch::Tensor>& leaves, const Request& request);

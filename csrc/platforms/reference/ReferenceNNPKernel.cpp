@@ -23,7 +23,8 @@ void ReferenceCalcNNPForceKernel::initialize(const OpenMM::System& owner, const 
     force = std::make_unique<ForceEvaluation>(definition, owner, "cpu", "float64");
 }
 
-double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, double scale) {
+double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy,
+                                            double scale) {
     clock.start();
     gatherInputs(context);
     clock.stop(StageClock::Gather);
@@ -31,7 +32,8 @@ double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl& context, bool i
     clock.stop(StageClock::Evaluate);
     PlatformData& data = dataOf(context);
     if (includeForces)
-        scatter(force->getEvaluation().getForces(), force->getParticles(), force->getNumParticles(), scale * force->getForceUnit(), *data.forces);
+        scatter(force->getEvaluation().getForces(), force->getParticles(), force->getNumParticles(),
+                scale * force->getForceUnit(), *data.forces);
     clock.stop(StageClock::Scatter);
     const double energy = accumulate(*force, scale, *data.energyParameterDerivatives);
     clock.stop(StageClock::Accumulate);

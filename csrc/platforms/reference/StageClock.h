@@ -28,7 +28,8 @@ public:
     }
     /** Mean milliseconds a call. */
     std::vector<std::pair<std::string, double>> getMilliseconds() const {
-        static const std::array<const char*, NumStages> names = {"gather", "neighbors", "evaluate", "scatter", "accumulate"};
+        static const std::array<const char*, NumStages> names = {"gather", "neighbors", "evaluate", "scatter",
+                                                                 "accumulate"};
         std::vector<std::pair<std::string, double>> means;
         for (int i = 0; i < NumStages; i++)
             means.emplace_back(names[i], numCalls ? 1000 * seconds[i] / numCalls : 0.0);

@@ -15,7 +15,8 @@ namespace openmmnnp {
  * @param factor       kJ/mol/nm in one model force unit, times the scale parameter
  * @param forces       of all particles, kJ/mol/nm
  */
-inline void scatter(const double* source, const int* particles, int n, double factor, std::vector<OpenMM::Vec3>& forces) {
+inline void scatter(const double* source, const int* particles, int n, double factor,
+                    std::vector<OpenMM::Vec3>& forces) {
     for (int i = 0; i < n; i++) {
         OpenMM::Vec3& force = forces[particles ? particles[i] : i];
         for (int axis = 0; axis < 3; axis++)

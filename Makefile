@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+bin := $(VENV)/bin
+export PATH := $(abspath $(bin)):$(PATH)
+# One thread for torch: two thread pools on the same cores wait for each other.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint install bench clean
+
+help:
+	@echo "make demo   install into $(VENV) and run a protein-ligand complex (10 minutes on 2 cores)"
+	@echo "make test   install into $(VENV) and run all tests"
+	@echo "make bench  what NNPForce costs beside its model"
+
+# Build tools and the packages to build against, then openmm-nnp itself.
+$(bin)/.tools: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/pip install --quiet --upgrade pip
+	$(bin)/pip install --quiet "$(TORCH)" openmm==8.6.1 numpy pybind11 scikit-build-core cmake ninja
+	touch $@
+
+$(bin)/.installed: $(bin)/.tools CMakeLists.txt $(shell find csrc python -type f -not -name '*.pyc')
+	@echo "Building openmm-nnp (a few minutes) ..."
+	$(bin)/pip install --quiet --no-build-isolation --no-deps --force-reinstall \
+	    --config-settings cmake.define.OPENMMNNP_WERROR=$(if $(CI),ON,OFF) .
+	touch $@
+
+$(bin)/.tests: $(bin)/.tools
+	$(bin)/pip install --quiet pytest ruff mypy clang-format tqdm
+	$(bin)/pip install --quiet --no-deps openmmtools
+	touch $@
+
+install: $(bin)/.installed
+
+demo: install
+	$(bin)/python examples/protein_ligand.py --platform CPU --out demo
+
+lint: $(bin)/.tests
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	find csrc python tests \( -name '*.h' -o -name '*.cpp' \) | xargs $(bin)/clang-format --dry-run --Werror
+
+test: install $(bin)/.tests lint
+	$(bin)/mypy
+	$(bin)/python -m pytest
+
+bench: install
+	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py
+
+clean:
+	rm -rf $(VENV) build
