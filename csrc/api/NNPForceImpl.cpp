@@ -31,7 +31,7 @@ bool declaresDerivative(const NNPForce& force, const std::string& name) {
 } // namespace
 
 NNPForceImpl::NNPForceImpl(const NNPForce& owner)
-    : owner(owner), scaleParameter(owner.getScaleParameter()),
+    : owner(owner), current(owner), scaleParameter(owner.getScaleParameter()),
       evaluateAtZeroScale(declaresDerivative(owner, scaleParameter)) {
     forceGroup = owner.getForceGroup();
 }
@@ -87,6 +87,7 @@ Diagnostics NNPForceImpl::getDiagnostics() const {
 
 void NNPForceImpl::update(const NNPForce& force) {
     named(force, [&] { kernel.getAs<CalcNNPForceKernel>().update(force); });
+    current = force;
 }
 
 } // namespace openmmnnp

@@ -21,6 +21,10 @@ public:
     const NNPForce& getOwner() const override {
         return owner;
     }
+    /** The force as it was when the Context was created or last updated. */
+    const NNPForce& getCurrent() const {
+        return current;
+    }
     void updateContextState(OpenMM::ContextImpl&, bool&) override {}
     double calcForcesAndEnergy(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy,
                                int groups) override;
@@ -33,6 +37,7 @@ public:
 
 private:
     const NNPForce& owner;
+    NNPForce current;
     OpenMM::Kernel kernel;
     std::string scaleParameter;
     bool evaluateAtZeroScale = false;

@@ -112,7 +112,9 @@ void AotiModel::check(int32_t status, const char* what) const {
     const char* reason = nullptr;
     if (getLastError == nullptr || getLastError(&reason) != 0 || reason == nullptr)
         reason = "torch printed the reason to the standard error";
-    throw ModelError(std::string(what) + ": " + std::string(reason).substr(0, 1000) + ".");
+    std::string cause = std::string(reason).substr(0, 1000);
+    cause.erase(cause.find_last_not_of("\n .") + 1);
+    throw ModelError(std::string(what) + ": " + cause + ".");
 }
 
 void AotiModel::run(const std::vector<TensorView>& inputs, const Request&, OutputReader& reader) {

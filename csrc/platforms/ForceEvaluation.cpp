@@ -100,6 +100,9 @@ void ForceEvaluation::run(bool withForces) {
 NamedOutput ForceEvaluation::getOutput(const std::string& name) const {
     const ModelSpec& spec = evaluation->getModel().getSpec();
     const Evaluation::Extra* extra = evaluation->findExtra(name);
+    if (extra == nullptr && name != "energy" && spec.hasOutput(name))
+        throw ModelError("The output '" + name +
+                         "' is not kept by name: ask the Context, getState(forces=True, parameterDerivatives=True).");
     if (extra == nullptr && name != "energy")
         throw ModelError("The model has no output '" + name + "'; it gives " + join(spec.outputs) + ".");
     if (skipped)

@@ -111,14 +111,16 @@ void* releaseInterpreter() {
     return holds ? PyEval_SaveThread() : nullptr;
 }
 
-/** Take the interpreter back.  A daemon thread that comes back after Python has begun to end waits for the end here:
-    Python before 3.14 would end the thread, and unwind through C++ code that doesn't expect it. */
+/** Take the interpreter back.  Python before 3.14 ends a daemon thread that asks for it while Python itself ends, by
+    unwinding its stack, which OpenMM and torch don't expect; such a thread waits here for the end of the process. */
 void acquireInterpreter(void* state) {
-    if (state == nullptr)
-        return;
-    while (isFinalizing())
-        std::this_thread::sleep_for(std::chrono::seconds(1));
-    PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+    try {
+        if (state != nullptr)
+            PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+    } catch (...) {
+        while (true)
+            std::this_thread::sleep_for(std::chrono::hours(1));
+    }
 }
 
 } // namespace

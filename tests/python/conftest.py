@@ -12,7 +12,13 @@ import pytest
 import torch
 
 import openmmnnp._core
-from helpers import Harmonic
+from helpers import Harmonic, scripted
+from models import Pair, Walls, pair_example, pair_spec, walls_example, walls_spec
+from openmmnnp import ModelSpec
+from openmmnnp.export import save_pt, save_pt2
+from openmmnnp.spec import write_spec
+
+torch.set_num_threads(1)
 
 FOLDER = Path(openmmnnp._core.__file__).parent
 PLUGINS = {path.stem.removeprefix("libOpenMMNNP") for path in FOLDER.glob("lib/plugins/lib*.so")}
@@ -54,6 +60,20 @@ def harmonic(save_model: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
+def save_scripted(tmp_path: Path) -> Callable[..., Path]:
+    """Function (body, arguments, **spec) that saves a model of these lines with a float64 spec in nm and kJ/mol."""
+
+    def save(body: str, arguments: str = "positions", **values: Any) -> Path:
+        path = tmp_path / "scripted.pt"
+        scripted(body, arguments).save(str(path))
+        values = {"length_unit": "nm", "energy_unit": "kJ/mol", "dtype": "float64"} | values
+        write_spec(path, ModelSpec("scripted", **values))
+        return path
+
+    return save
+
+
+@pytest.fixture
 def positions() -> np.ndarray:
     """Positions [7, 3] in nm, inside and outside of a box of 2 nm."""
     return np.random.default_rng(7).uniform(-3, 3, (7, 3))
@@ -61,19 +81,69 @@ def positions() -> np.ndarray:
 
 @pytest.fixture
 def make_context() -> Callable[..., openmm.Context]:
-    """Function (platform, force, positions, box=2.0) that makes a Context of particles of mass 1 with one force.
+    """Function (platform, force, positions, box=2.0, integrator) that makes a Context of one force, all masses being 1.
 
     It takes the force over, as System.addForce() does.
     """
 
-    def make(platform: openmm.Platform, force: Any, positions: np.ndarray, box: float = 2.0) -> openmm.Context:
+    def make(
+        platform: openmm.Platform,
+        force: Any,
+        positions: np.ndarray,
+        box: float = 2.0,
+        integrator: openmm.Integrator | None = None,
+    ) -> openmm.Context:
         system = openmm.System()
         system.setDefaultPeriodicBoxVectors(*(box * np.eye(3)))
         for _ in positions:
             system.addParticle(1.0)
         system.addForce(force)
-        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+        context = openmm.Context(system, integrator or openmm.VerletIntegrator(0.001), platform)
         context.setPositions(positions)
         return context
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pair_module() -> Pair:
+    return Pair()
+
+
+@pytest.fixture(scope="session")
+def pair_package(tmp_path_factory: pytest.TempPathFactory, pair_module: Pair) -> tuple[Path, ModelSpec]:
+    """A float32 package with dynamic particle count, and the spec that save_pt2 returned."""
+    path = tmp_path_factory.mktemp("pair") / "pair.pt2"
+    return path, save_pt2(pair_module, pair_spec(), path, examples=[pair_example(3), pair_example(6)])
+
+
+@pytest.fixture(scope="session")
+def walls_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A float64 package with four particles, of a module that returns its own forces."""
+    path = tmp_path_factory.mktemp("walls") / "walls.pt2"
+    save_pt2(Walls(), walls_spec(), path, examples=[walls_example(1), walls_example(2)], progress=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def pair_pt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pair") / "pair.pt"
+    save_pt(Pair(), pair_spec(), path, examples=[pair_example(3), pair_example(6)], progress=False)
+    return path
+
+
+@pytest.fixture(scope="session", params=["pt", "pt2"])
+def pair_file(request: pytest.FixtureRequest) -> Path:
+    """The model Pair as TorchScript, which leaves derivatives to autograd, and as a package, which holds them."""
+    return request.getfixturevalue("pair_pt") if request.param == "pt" else request.getfixturevalue("pair_package")[0]
+
+
+@pytest.fixture(scope="session", params=["pt", "pt2"])
+def walls_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model Walls as TorchScript, which returns a dict, and as a package."""
+    if request.param == "pt2":
+        return request.getfixturevalue("walls_package")
+    path = tmp_path_factory.mktemp("walls") / "walls.pt"
+    torch.jit.script(Walls()).save(str(path))
+    write_spec(path, walls_spec())
+    return path

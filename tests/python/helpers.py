@@ -36,8 +36,55 @@ class HarmonicPeriodic(torch.nn.Module):
         return torch.sum((positions - torch.floor(positions / size) * size) ** 2)
 
 
+def scripted(body: str, arguments: str = "positions") -> torch.jit.ScriptModule:
+    """A TorchScript module from the lines of its forward()."""
+    module = torch.jit.script(type("Model", (torch.nn.Module,), {})())
+    module.define(f"def forward(self, {arguments}):\n" + "".join(f"    {line}\n" for line in body.splitlines()))
+    return module
+
+
 def energy_and_forces(context: openmm.Context) -> tuple[float, np.ndarray]:
     """Energy in kJ/mol and forces [n, 3] in kJ/mol/nm."""
     state = context.getState(getEnergy=True, getForces=True)
     energy = state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoules_per_mole)
     return energy, state.getForces(asNumpy=True).value_in_unit(openmm.unit.kilojoules_per_mole / openmm.unit.nanometer)
+
+
+def context_of(
+    system: openmm.System,
+    positions: np.ndarray,
+    platform: openmm.Platform,
+    integrator: openmm.Integrator | None = None,
+) -> openmm.Context:
+    """A Context that is as exact and as repeatable as the platform can be."""
+    wanted = {"Precision": "double", "DeterministicForces": "true", "Threads": "1"}
+    properties = {name: value for name, value in wanted.items() if name in platform.getPropertyNames()}
+    integrator = integrator or openmm.VerletIntegrator(0.001)
+    context = openmm.Context(system, integrator, platform, properties)
+    context.setPositions(positions)
+    return context
+
+
+def coordinates(context: openmm.Context) -> np.ndarray:
+    """Positions and velocities [2, n, 3] in nm and nm/ps."""
+    state = context.getState(positions=True, velocities=True)
+    return np.array([state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value])
+
+
+def central_differences(context: openmm.Context, step: float, particles: list[int] | None = None) -> np.ndarray:
+    """-dE/dx [n, 3] in kJ/mol/nm of all (or some) particles of the System, others being virtual sites; h in nm."""
+    start = coordinates(context)[0]
+    forces = np.zeros_like(start)
+    for i in range(len(start)) if particles is None else particles:
+        for axis in range(3):
+            energies = []
+            for h in (step, -step):
+                moved = start.copy()
+                moved[i, axis] += h
+                context.setPositions(moved)
+                context.computeVirtualSites()
+                energies.append(energy_and_forces(context)[0])
+            forces[i, axis] = -(energies[0] - energies[1]) / (2 * step)
+    context.setPositions(start)
+    context.computeVirtualSites()
+    return forces

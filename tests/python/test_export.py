@@ -1,6 +1,6 @@
 """Export of modules to .pt and .pt2, against NumPy formulas and central differences.
 
-The two packages are compiled once, in the fixtures; all that can be tested without compiling is.
+The two packages are compiled once, in the fixtures of conftest.py; all that can be tested without compiling is.
 """
 
 import json
@@ -11,77 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from models import ENERGIES, Pair, pair_example, pair_oracle, pair_spec, walls_example, walls_spec  # noqa: E402
 from openmmnnp.export import package, references, save_pt, save_pt2  # noqa: E402
 from openmmnnp.spec import ModelSpec, read_spec, write_spec  # noqa: E402
-
-ENERGIES = {1: -13.5, 6: -1030.25, 8: -2042.5}
-
-
-class Pair(torch.nn.Module):
-    """E_i = k/2 sum_j Z_i Z_j exp(-a r_ij^2), with a weight a."""
-
-    def __init__(self, dtype=torch.float32):
-        super().__init__()
-        self.a = torch.nn.Parameter(torch.tensor(0.5, dtype=dtype))
-
-    def forward(self, positions: torch.Tensor, atomic_numbers: torch.Tensor, k: torch.Tensor):
-        r = positions.unsqueeze(1) - positions.unsqueeze(0)
-        z = atomic_numbers.to(positions.dtype)
-        w = z.unsqueeze(1) * z.unsqueeze(0) * (1 - torch.eye(z.shape[0], dtype=z.dtype, device=z.device))
-        energies = 0.5 * k * (w * torch.exp(-self.a * (r * r).sum(2))).sum(1)
-        return energies.sum(), energies
-
-
-class Walls(torch.nn.Module):
-    """E = (1 + q^2 + m) sum_i x.x, x = r - box diagonal/2; gives a dict, with forces that are 3 times too large."""
-
-    def forward(self, positions, box, charge, multiplicity):
-        x = positions - 0.5 * torch.diagonal(box)
-        k = 1 + charge * charge + multiplicity
-        return {"energy": k * (x * x).sum(), "forces": -6 * k * x, "centers": positions, "columns": (2 * x).T}
 
 
 class Harmonic(torch.nn.Module):
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
         return 50.0 * (positions * positions).sum()
-
-
-def pair_oracle(x, z, k, a=0.5):
-    r = x[:, None] - x[None]
-    pairs = k * np.outer(z, z) * np.exp(-a * (r**2).sum(2)) * (1 - np.eye(len(z)))
-    forces = (2 * a * pairs[:, :, None] * r).sum(1)
-    return {
-        "energy": pairs.sum() / 2,
-        "forces": forces,
-        "atomic_energy": pairs.sum(1) / 2,
-        "parameter_derivative.k": pairs.sum() / 2 / k,
-    }
-
-
-def pair_example(n, seed=0):
-    rng = np.random.default_rng(seed + n)
-    positions = rng.normal(size=(n, 3)).astype(np.float32).astype(float)
-    return {"positions": positions, "atomic_numbers": rng.choice([1, 6, 8], n), "parameters.k": 0.25}
-
-
-def walls_example(seed):
-    box = np.diag([2.0, 2.5, 3.0])
-    positions = np.random.default_rng(seed).normal(size=(4, 3))
-    return {"positions": positions, "box": box, "charge": -2, "multiplicity": 1}
-
-
-def pair_spec(**changes):
-    outputs = ["energy", "atomic_energy", "parameter_derivative.k"]
-    values = {"name": "pair", "length_unit": "angstrom", "energy_unit": "eV", "dtype": "float32", "outputs": outputs}
-    values |= {"inputs": ["positions", "atomic_numbers", "parameters.k"], "atomic_energies": ENERGIES}
-    return ModelSpec(**(values | changes))
-
-
-def walls_spec():
-    inputs = ["positions", "box", "charge", "multiplicity"]
-    outputs = ["energy", "forces", "centers", "columns"]
-    units = {"length_unit": "nm", "energy_unit": "kJ/mol", "dtype": "float64"}
-    return ModelSpec("walls", **units, inputs=inputs, outputs=outputs, particles=4, energy_offset=-1e6)
 
 
 def harmonic_spec(**changes):
@@ -91,26 +28,6 @@ def harmonic_spec(**changes):
 
 def harmonic_examples(*counts):
     return [{"positions": np.random.default_rng(n).normal(size=(n, 3))} for n in counts]
-
-
-@pytest.fixture(scope="session")
-def pair_module():
-    return Pair()
-
-
-@pytest.fixture(scope="session")
-def pair_package(tmp_path_factory, pair_module):
-    """A float32 package with dynamic particle count, and the spec that save_pt2 returned."""
-    path = tmp_path_factory.mktemp("pair") / "pair.pt2"
-    return path, save_pt2(pair_module, pair_spec(), path, examples=[pair_example(3), pair_example(6)])
-
-
-@pytest.fixture(scope="session")
-def walls_package(tmp_path_factory):
-    """A float64 package with four particles, of a module that returns its own forces."""
-    path = tmp_path_factory.mktemp("walls") / "walls.pt2"
-    save_pt2(Walls(), walls_spec(), path, examples=[walls_example(1), walls_example(2)], progress=False)
-    return path
 
 
 def run_package(path, example, spec):

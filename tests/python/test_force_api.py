@@ -7,6 +7,8 @@ import gc
 import hashlib
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -479,6 +481,36 @@ def test_minimizer_with_a_python_reporter(
     openmm.LocalEnergyMinimizer.minimize(context, 1e-4, 50, reporter)
     assert reporter.calls > 0
     assert energy_and_forces(context)[0] < 1e-6
+
+
+def test_interpreter_ends_while_a_daemon_thread_minimizes(harmonic: Path) -> None:
+    """The thread wants Python's lock back, after an evaluation, from an interpreter that is ending."""
+    code = f"""
+import threading, time, openmm, openmmnnp
+
+class Reporter(openmm.MinimizationReporter):
+    def report(self, *_):
+        running.set()
+        return False
+
+def minimize():
+    while True:
+        context.setPositions([[1.0, 2.0, 3.0]] * 50)
+        openmm.LocalEnergyMinimizer.minimize(context, 1e-9, 0, reporter)
+
+system = openmm.System()
+for _ in range(50):
+    system.addParticle(1.0)
+system.addForce(openmmnnp.NNPForce({str(harmonic)!r}))
+context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+reporter, running = Reporter(), threading.Event()
+threading.Thread(target=minimize, daemon=True).start()
+running.wait()
+time.sleep(0.05)
+"""
+    for _ in range(3):
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 # Units

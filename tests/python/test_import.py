@@ -13,7 +13,7 @@ import pytest
 
 import openmmnnp
 import openmmnnp._core
-from openmmnnp import _build, _check
+from openmmnnp import _build, _check, _libraries
 
 STUB = Path(openmmnnp.__file__).with_name("_core.pyi")
 
@@ -131,6 +131,44 @@ def test_later_torch_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     fake(tmp_path, "torch", "3.0.0")
     monkeypatch.setattr(_check, "package_folder", lambda name: tmp_path / name)
     _check.check_torch()
+
+
+@pytest.mark.parametrize(
+    "module, text",
+    [
+        ("_build", "no compiled libraries here: run pip install"),
+        ("_core", r"libraries can't be loaded \(.*\): run pip"),
+    ],
+)
+def test_missing_compiled_module(monkeypatch: pytest.MonkeyPatch, module: str, text: str) -> None:
+    monkeypatch.delattr(openmmnnp, module)
+    monkeypatch.setitem(sys.modules, f"openmmnnp.{module}", None)
+    with pytest.raises(ImportError, match=text):
+        _libraries._load()
+
+
+def plugin_folder(folder: Path, **contents: str) -> Path:
+    """A folder of plugins that are no libraries."""
+    (folder / "lib" / "plugins").mkdir(parents=True)
+    for platform, content in contents.items():
+        (folder / "lib" / "plugins" / f"libOpenMMNNP{platform}.so").write_text(content)
+    return folder
+
+
+def test_plugin_that_is_missing_or_damaged(tmp_path: Path) -> None:
+    with pytest.raises(ImportError, match="no plugin for the Reference platform in .*: run pip install"):
+        _libraries._load_plugins(plugin_folder(tmp_path / "none", CPU="damaged"))
+    with pytest.raises(ImportError, match=r"plugin can't be loaded \(.*libOpenMMNNPReference\.so.*\): run pip install"):
+        _libraries._load_plugins(plugin_folder(tmp_path / "damaged", Reference="damaged"))
+
+
+def test_damaged_plugin_of_one_platform_is_a_warning(tmp_path: Path) -> None:
+    folder = plugin_folder(tmp_path, CPU="damaged", Unknown="damaged")
+    good = Path(openmmnnp._core.__file__).parent / "lib" / "plugins" / "libOpenMMNNPReference.so"
+    (folder / "lib" / "plugins" / good.name).symlink_to(good)
+    with pytest.warns(RuntimeWarning, match=r"can't run on the CPU platform.*libOpenMMNNPCPU\.so") as warned:
+        _libraries._load_plugins(folder)
+    assert len(warned) == 1
 
 
 def test_versions_are_those_that_were_built() -> None:

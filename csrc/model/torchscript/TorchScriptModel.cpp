@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
 
@@ -69,6 +70,13 @@ TensorView viewOf(const torch::Tensor& tensor, const std::string& name) {
     return view;
 }
 
+/** Freezing removes detach() as if it did nothing, and with it the end that it puts to a gradient. */
+bool detaches(const torch::jit::Module& module) {
+    const auto graph = module.get_method("forward").graph()->copy();
+    torch::jit::Inline(*graph);
+    return graph->toString(false).find("aten::detach") != std::string::npos;
+}
+
 void checkSignature(const torch::jit::Module& module, const ModelSpec& spec) {
     const auto method = module.find_method("forward");
     if (!method)
@@ -102,7 +110,8 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
         for (torch::Tensor parameter : module.parameters())
             parameter.requires_grad_(false);
         checkSignature(module, spec);
-        module = torch::jit::freeze(module);
+        if (!detaches(module))
+            module = torch::jit::freeze(module);
     } catch (const ModelError&) {
         throw;
     } catch (const std::exception& error) {
@@ -197,7 +206,7 @@ void TorchScriptModel::unpack(const torch::jit::IValue& result) {
         if (!values[i].isTensor())
             throw ModelError("The model returned '" + names[i] + "' that is a " + values[i].tagKind() +
                              ", but a tensor is needed.");
-        results[i] = values[i].toTensor();
+        results[i] = values[i].toTensor().resolve_neg(); // a view may carry its sign beside its numbers
     }
 }
 
@@ -222,7 +231,7 @@ void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, c
     const auto gradients = torch::autograd::grad({energy.sum()}, variables, {}, false, false, true);
     for (size_t i = 0; i < variables.size(); i++) {
         const torch::Tensor gradient = gradients[i].defined() ? gradients[i] : torch::zeros_like(variables[i]);
-        results[outputs[i]] = outputs[i] == forcesOutput ? -gradient : gradient;
+        results[outputs[i]] = outputs[i] == forcesOutput ? -gradient : gradient.resolve_neg();
     }
     energy = energy.detach();
 }
