@@ -8,10 +8,10 @@ namespace openmmnnp {
 void ImplSearch::look(OpenMM::ContextImpl& context, const GetImpl& getImpl, bool inner) {
     for (OpenMM::ForceImpl* impl : context.getForceImpls()) {
         if (auto* candidate = dynamic_cast<NNPForceImpl*>(impl)) {
-            const NNPForce& owner = candidate->getOwner();
-            if (&owner == &force)
+            const NNPForce& current = candidate->getCurrent();
+            if (&candidate->getOwner() == &force)
                 own = candidate;
-            else if (inner && sameStructure(owner, force) && (!sameModel || sameModelInputs(owner, force)))
+            else if (inner && sameStructure(current, force) && (!sameModel || sameModelInputs(current, force)))
                 copies.push_back(candidate);
         } else if (auto* collective = dynamic_cast<OpenMM::CustomCVForceImpl*>(impl))
             look(getImpl(collective->getInnerContext()), getImpl, true);

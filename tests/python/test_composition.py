@@ -132,8 +132,13 @@ def test_equal_forces_in_collective_variables_need_names(
         return forces, context
 
     forces, context = biased("ligand", "ligand")
-    for ask in (forces[0].getDiagnostics, forces[0].updateParametersInContext, lambda c: forces[1].getOutput(c, "energy")):
-        with pytest.raises(openmm.OpenMMException, match=r"ligand: the Context contains 2 forces equal .* setName\(\)"):
+    for ask in (
+        forces[0].getDiagnostics,
+        forces[0].updateParametersInContext,
+        lambda c: forces[1].getOutput(c, "energy"),
+    ):
+        text = r"ligand: the Context contains 2 forces equal .* setName\(\)"
+        with pytest.raises(openmm.OpenMMException, match=text):
             ask(context)
 
     forces, context = biased("ligand", "site")
