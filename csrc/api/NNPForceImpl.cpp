@@ -1,7 +1,7 @@
 #include "api/NNPForceImpl.h"
 #include "api/CheckForce.h"
 #include "model/ModelFile.h"
-#include <algorithm>
+#include <cmath>
 #include <openmm/OpenMMException.h>
 
 namespace openmmnnp {
@@ -49,6 +49,9 @@ double NNPForceImpl::calcForcesAndEnergy(OpenMM::ContextImpl& context, bool incl
     if ((groups & (1 << forceGroup)) == 0)
         return 0;
     const double scale = scaleParameter.empty() ? 1 : context.getParameters().at(scaleParameter);
+    if (!std::isfinite(scale))
+        throw OpenMM::OpenMMException(owner.getName() + ": the scale parameter '" + scaleParameter + "' is " +
+                                      std::to_string(scale) + ", but a finite number is needed.");
     auto& implementation = kernel.getAs<CalcNNPForceKernel>();
     if (scale == 0 && !evaluateAtZeroScale) {
         implementation.skip();

@@ -257,7 +257,8 @@ double ModelSpec::getConstantEnergy(const std::vector<int>& numbers) const {
             const auto found = atomicEnergies.find(number);
             if (found == atomicEnergies.end())
                 throw ModelError("The model has no atomic energy for the element with atomic number " +
-                                 std::to_string(number) + ".");
+                                 std::to_string(number) +
+                                 "; it was not made for it. Choose another model, or check the atomic numbers.");
             energy += found->second;
         }
     return energy;

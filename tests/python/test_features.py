@@ -601,3 +601,18 @@ def test_weights_are_not_differentiated(
 ) -> None:
     context = make_context(platform, NNPForce(save_model(Weighted())), positions)
     np.testing.assert_allclose(energy_and_forces(context)[1], -6 * positions, rtol=tolerance)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_scale_that_is_not_a_number(
+    platform: Platform, harmonic: Path, make_context: MakeContext, positions: np.ndarray, tolerance: float, scale: float
+) -> None:
+    force = NNPForce(harmonic)
+    force.setScaleParameter("scale")
+    context = make_context(platform, force, positions)
+    context.setParameter("scale", scale)
+    text = rf"NNPForce: the scale parameter 'scale' is {scale}, but a finite number is needed"
+    with pytest.raises(openmm.OpenMMException, match=text):
+        energy(context)
+    context.setParameter("scale", 1)
+    assert energy(context) == pytest.approx(np.sum(positions**2), rel=tolerance)
