@@ -73,6 +73,7 @@ if __name__ == "__main__":
         end=" ",
     )
     print(f"{speed:.2f} ns/day; trajectory and log are in {args.out}")
-    print(
-        f"1 ns ({24 / speed:.1f} h at this speed): python {shlex.join(sys.argv)} --steps 1000000 --out {args.out}_1ns"
-    )
+    longer = {**vars(args), "steps": 1_000_000, "out": f"{args.out}_1ns"}
+    changed = {name: value for name, value in longer.items() if value != parser.get_default(name)}
+    options = [text for name, value in changed.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    print(f"1 ns ({24 / speed:.1f} h at this speed): {shlex.join([sys.executable, sys.argv[0], *options])}")

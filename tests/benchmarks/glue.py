@@ -162,7 +162,8 @@ def ligand_models(folder: Path) -> tuple[dict[str, Path], np.ndarray, np.ndarray
     from potential import Potential
 
     eager = Potential()
-    eager.load_state_dict(module.state_dict())
+    weights = module.state_dict()
+    eager.load_state_dict({name: weights[name] for name in eager.state_dict()})
     examples = [
         {key: torch.tensor(value) for key, value in r.items() if key in spec.inputs} for r in spec.references[:2]
     ]
