@@ -120,7 +120,7 @@ def test_gradient_in_a_periodic_box(platform: openmm.Platform) -> None:
 
 
 def test_gradient_of_the_ligand(platform: openmm.Platform, ligand: np.ndarray, double_model: Path) -> None:
-    """In float64 against differences; in float32, whose energies are too coarse for stiff bonds, against those as well."""
+    """In float64 against differences; in float32, whose energies are too coarse for it, against the same."""
     some = list(range(0, 32, 4))
     exact = context_of(ligand_system(ligand_force(double_model)), ligand, platform)
     coarse, fine = (central_differences(exact, h, some)[some] for h in (2e-5, 1e-5))

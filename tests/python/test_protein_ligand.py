@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import inspect
 from pathlib import Path
 from types import ModuleType
 
@@ -75,3 +76,9 @@ def test_tyk2_is_built(example):
     )
     assert topology.getNumAtoms() == system.getNumParticles() == len(positions) == 35475
     assert list(ligand) == residue(topology, "LIG") and len(ligand) == 32
+
+
+def test_readme_shows_the_example(example: ModuleType) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    for function in (example.build, example.run):
+        assert inspect.getsource(function) in readme
