@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +279,46 @@ def measure(once: Callable[[int], None], count: int) -> None:
     after = resources()
     report("G9, growth of memory, MiB", (after[0] - before[0]) / 2**20, 5)
     assert after[1:] == before[1:], "file descriptors, threads and private folders"
+
+
+DESTROY = """
+import sys, openmm, openmmnnp
+system = openmm.System()
+for i in range(3):
+    system.addParticle(1)
+force = openmmnnp.NNPForce(sys.argv[1])
+system.addForce(force)
+integrator = openmm.VerletIntegrator(0.001)
+context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
+context.setPositions([(1, 0, 0), (0, 2, 0), (0, 0, 3)])
+assert context.getState(energy=True).getPotentialEnergy()._value == 14
+"""
+
+
+def test_any_order_of_destruction_ends_cleanly(harmonic: Path) -> None:
+    """The six orders in which a Context, its force and its integrator can go, exit with all of them, and twice over."""
+    orders = [f"del {', '.join(order)}, system" for order in itertools.permutations(("context", "force", "integrator"))]
+    programs = [DESTROY + order for order in orders] + [DESTROY, DESTROY + DESTROY]
+    for program in programs:
+        result = subprocess.run([sys.executable, "-c", program, harmonic], capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+# Threads (G10)
+
+
+def test_threads_equal_serial(platform: openmm.Platform, harmonic: Path) -> None:
+    """Four Contexts of one model in four Python threads give the bits that they give one after the other."""
+
+    def trajectory(seed: int) -> np.ndarray:
+        x = np.random.default_rng(seed).normal(size=(9, 3))
+        context = context_of(system_of(9, NNPForce(harmonic)), x, platform)
+        for _ in range(20):
+            context.getIntegrator().step(10)
+            energy_and_forces(context)
+        return coordinates(context)
+
+    serial = [trajectory(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        threaded = list(pool.map(trajectory, range(4)))
+    np.testing.assert_array_equal(threaded, serial)
