@@ -236,7 +236,8 @@ def write_spec(path: str | os.PathLike[str], spec: ModelSpec) -> None:
     """Put a spec into a ``.pt`` or ``.pt2`` archive, in place of one that is there.
 
     The archive is written anew beside the old one, all entries uncompressed and aligned to 64 bytes as torch does, and
-    replaces it at the end. Raises ValueError if the spec is wrong or the file is no model archive.
+    replaces it at the end. TorchScript's records of source locations, which name the exporting machine's folders, are left
+    out. Raises ValueError if the spec is wrong or the file is no model archive.
     """
     text = spec.to_json()
     path = Path(path)
@@ -245,7 +246,7 @@ def write_spec(path: str | os.PathLike[str], spec: ModelSpec) -> None:
         with os.fdopen(handle, "w+b") as out, zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
             name = f"{_root(old)}/{ENTRY}"
             for entry in old.infolist():
-                if entry.filename != name:
+                if entry.filename != name and not entry.filename.endswith(".debug_pkl"):
                     _write_entry(new, out.tell(), entry.filename, old.read(entry))
             _write_entry(new, out.tell(), name, text.encode())
         os.chmod(aside, path.stat().st_mode & 0o777)

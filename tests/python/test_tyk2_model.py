@@ -1,6 +1,7 @@
 """The potential shipped with the Tyk2 example: what its file says is what it does."""
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,9 @@ def test_atoms_that_meet_repel(double: Loaded, geometry: tuple[Tensor, Tensor]) 
     pressed[1] = pressed[0]
     energy, forces = energy_and_forces(double[0], pressed, numbers)
     assert energy.isfinite() and forces.isfinite().all()
+
+
+def test_file_names_no_folder_of_the_machine_that_made_it() -> None:
+    with zipfile.ZipFile(PATH) as archive:
+        for name in archive.namelist():
+            assert b"site-packages" not in archive.read(name)
