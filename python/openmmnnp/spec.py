@@ -236,7 +236,7 @@ def write_spec(path: str | os.PathLike[str], spec: ModelSpec) -> None:
     """Put a spec into a ``.pt`` or ``.pt2`` archive, in place of one that is there.
 
     The archive is written anew beside the old one, all entries uncompressed and aligned to 64 bytes as torch does, and
-    replaces it at the end. TorchScript's records of source locations, which name the exporting machine's folders, are left
+    replaces it at the end. TorchScript's records of source locations, which name the exporter's folders, are left
     out. Raises ValueError if the spec is wrong or the file is no model archive.
     """
     text = spec.to_json()
