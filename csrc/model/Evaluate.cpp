@@ -94,9 +94,7 @@ void Evaluation::readForces(const TensorView& output) {
     for (int i = 0; i < n; i++) {
         const double* f = &forces[3 * static_cast<size_t>(i)];
         if (!std::isfinite(f[0] + f[1] + f[2]))
-            failNonFinite("force on " + describeParticle(i) + " is (" + number(f[0]) + ", " + number(f[1]) + ", " +
-                              number(f[2]) + ")",
-                          i);
+            failNonFinite(describeForce(i), i);
     }
 }
 
@@ -137,7 +135,26 @@ void Evaluation::checkPositions() const {
 }
 
 void Evaluation::failNonFinite(const std::string& what, int particle) const {
-    throw ModelError("The model's " + what + " in evaluation " + std::to_string(numEvaluations + 1) + ". " +
+    fail(what, particle, numEvaluations + 1);
+}
+
+void Evaluation::checkForcesBelow(double limit) const {
+    for (size_t i = 0; i < forces.size(); i++)
+        if (!(std::abs(forces[i]) < limit)) {
+            const int particle = static_cast<int>(i / 3);
+            fail(describeForce(particle) + ", more than OpenMM's fixed-point numbers can hold on this platform,", particle,
+                 numEvaluations);
+        }
+}
+
+std::string Evaluation::describeForce(int particle) const {
+    const double* f = &forces[3 * static_cast<size_t>(particle)];
+    return "force on " + describeParticle(particle) + " is (" + number(f[0]) + ", " + number(f[1]) + ", " +
+           number(f[2]) + ")";
+}
+
+void Evaluation::fail(const std::string& what, int particle, long long evaluation) const {
+    throw ModelError("The model's " + what + " in evaluation " + std::to_string(evaluation) + ". " +
                      describeNeighbor(particle) + describeLastEnergies() +
                      "Common causes are a clash, a time step too long for free hydrogens, and a geometry outside the "
                      "model's domain; minimize first, or use a shorter time step.");

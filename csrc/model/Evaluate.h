@@ -32,6 +32,8 @@ public:
     }
     /** Evaluate the model, unless the last evaluation had bit-identical inputs and gave what is wanted now. */
     void run(bool withForces);
+    /** Throw if a force of the last evaluation has a component that is not below this, in the model's unit. */
+    void checkForcesBelow(double limit) const;
     /** Forget the last evaluation. */
     void invalidate();
 
@@ -72,7 +74,9 @@ private:
     void readDerivative(const TensorView& output, size_t index);
     void readExtra(const TensorView& output, Extra& extra);
     void checkPositions() const;
+    [[noreturn]] void fail(const std::string& what, int particle, long long number) const;
     [[noreturn]] void failNonFinite(const std::string& what, int particle) const;
+    std::string describeForce(int particle) const;
     std::string describeNeighbor(int particle) const;
     std::string describeParticle(int particle) const;
     std::string describeLastEnergies() const;

@@ -60,6 +60,7 @@ TorchApi loadApi() {
     take(library, "aoti_torch_get_device_type", api.getDeviceType);
     take(library, "aoti_torch_abi_version", api.abiVersion);
     api.maxThreads = reinterpret_cast<int (*)()>(dlsym(library, "omp_get_max_threads"));
+    api.setThreads = reinterpret_cast<void (*)(int)>(dlsym(library, "omp_set_num_threads"));
     return api;
 }
 
