@@ -142,8 +142,8 @@ void Evaluation::checkForcesBelow(double limit) const {
     for (size_t i = 0; i < forces.size(); i++)
         if (!(std::abs(forces[i]) < limit)) {
             const int particle = static_cast<int>(i / 3);
-            fail(describeForce(particle) + ", more than OpenMM's fixed-point numbers can hold on this platform,", particle,
-                 numEvaluations);
+            fail(describeForce(particle) + ", more than OpenMM's fixed-point numbers can hold on this platform,",
+                 particle, numEvaluations);
         }
 }
 

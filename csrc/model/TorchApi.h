@@ -35,7 +35,7 @@ struct TorchApi {
     int32_t (*getDtype)(AtenTensorHandle, int32_t*);
     int32_t (*getDeviceType)(AtenTensorHandle, int32_t*);
     uint64_t (*abiVersion)();
-    int (*maxThreads)();    // of OpenMP in the calling thread, null if torch does not use it
+    int (*maxThreads)();     // of OpenMP in the calling thread, null if torch does not use it
     void (*setThreads)(int); // likewise
 
     /** "2.13.0" and "2.13". */

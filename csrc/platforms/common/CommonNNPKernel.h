@@ -61,7 +61,7 @@ protected:
     OpenMM::ContextImpl& impl;
     OpenMM::ComputeContext& context;
     std::unique_ptr<ForceEvaluation> evaluation;
-    OpenMM::ComputeArray positions; // [n][3] of the model's dtype and length unit
+    OpenMM::ComputeArray positions;              // [n][3] of the model's dtype and length unit
     bool withForces = false, withEnergy = false; // what the evaluation that was begun is asked for
     StageClock clock;
 
@@ -82,7 +82,7 @@ private:
     void bindAccumulate(int count);
     void setReal(OpenMM::ComputeKernelImpl& kernel, int index, double value);
 
-    NNPForce force; // as it was when the Context was created or last updated
+    NNPForce force;    // as it was when the Context was created or last updated
     int groupFlag = 0; // of the Context's copy, which a CustomCVForce gives a group of its own
     std::unique_ptr<ScaleParameter> scaleParameter;
     std::unique_ptr<ParticleMap> particles;
