@@ -44,6 +44,10 @@ public:
     const std::vector<TensorView>& getViews() const {
         return views;
     }
+    /** Does an input change from evaluation to evaluation (positions, box, parameters)?  The others are fixed. */
+    bool changes(size_t input) const {
+        return integerBuffers[input].empty();
+    }
     /** A coordinate in the model's length unit. */
     double getPosition(int particle, int axis) const;
     /** Index of the first particle with a coordinate that is not finite, -1 if there is none. */
