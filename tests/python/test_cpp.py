@@ -27,16 +27,16 @@ class Spring(torch.nn.Module):
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The C++ tests, built against the installed package."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the C++ tests, built against the installed package."""
     build = tmp_path_factory.mktemp("cpp")
     for command in (
         ["cmake", "-S", SOURCE, "-B", build, f"-DPython_EXECUTABLE={sys.executable}"],
-        ["cmake", "--build", build, "--target", "test_force"],
+        ["cmake", "--build", build, "--target", "test_force", "test_device"],
     ):
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
-    return build / "test_force"
+    return build
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +51,10 @@ def springs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "spring.pt", folder / "spring.pt2"]
 
 
-def test_program_without_python(program: Path, springs: list[Path]) -> None:
+def test_program_without_python(programs: Path, springs: list[Path]) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
     result = subprocess.run(
-        [program, PACKAGE / "lib" / "plugins", *springs],
+        [programs / "test_force", PACKAGE / "lib" / "plugins", *springs],
         capture_output=True,
         text=True,
         env={**os.environ, "OPENMMNNP_TORCH_LIB": str(torch_lib)},
@@ -62,6 +62,14 @@ def test_program_without_python(program: Path, springs: list[Path]) -> None:
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("no allocation of our own") == 2
+
+
+def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path]) -> None:
+    torch_lib = Path(torch.__file__).parent / "lib"
+    result = subprocess.run([programs / "test_device", torch_lib, *springs], capture_output=True, text=True)
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr.count("openmm-nnp: the model of this test runs without a CUDA graph: ") == 4
 
 
 def _symbols(library: Path) -> str:

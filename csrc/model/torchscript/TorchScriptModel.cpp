@@ -76,6 +76,14 @@ TensorView viewOf(const torch::Tensor& tensor, const std::string& name, const Mo
     return view;
 }
 
+/** Gives the results of an evaluation free, also if something went wrong. */
+struct ClearAtEnd {
+    std::vector<torch::Tensor>& tensors;
+    ~ClearAtEnd() {
+        std::fill(tensors.begin(), tensors.end(), torch::Tensor());
+    }
+};
+
 /** Freezing removes detach() as if it did nothing, and with it the end that it puts to a gradient. */
 bool detaches(const torch::jit::Module& module) {
     const auto graph = module.get_method("forward").graph()->copy();
@@ -144,6 +152,7 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
 
 void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) {
     const TorchScope scope(device, request.stream);
+    const ClearAtEnd clear{results};
     try {
         // The graph was optimized when it was frozen; torch's profiling executor would specialize it on shapes again
         // and again.
@@ -160,7 +169,6 @@ void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request&
     for (size_t i = 0; i < results.size(); i++)
         views[i] = viewOf(results[i], outputNames[i], device);
     reader.read(views);
-    std::fill(results.begin(), results.end(), torch::Tensor());
 }
 
 void TorchScriptModel::copyOutput(int output, const TensorView& target) {
