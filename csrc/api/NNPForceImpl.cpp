@@ -1,38 +1,11 @@
 #include "api/NNPForceImpl.h"
 #include "api/CheckForce.h"
-#include "model/ModelFile.h"
-#include <cmath>
-#include <openmm/OpenMMException.h>
+#include "api/NamedErrors.h"
 
 namespace openmmnnp {
 
-namespace {
-
-/** Run something of ours; what goes wrong becomes an OpenMMException that names the force and the file. */
-template <class F>
-auto named(const NNPForce& force, F function) -> decltype(function()) {
-    try {
-        return function();
-    } catch (const OpenMM::OpenMMException&) {
-        throw;
-    } catch (const std::exception& error) {
-        const std::string file = force.hasModel() ? " (" + force.getModel()->describe() + ")" : "";
-        throw OpenMM::OpenMMException(force.getName() + file + ": " + error.what());
-    }
-}
-
-bool declaresDerivative(const NNPForce& force, const std::string& name) {
-    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
-        if (force.getEnergyParameterDerivativeName(i) == name)
-            return true;
-    return false;
-}
-
-} // namespace
-
 NNPForceImpl::NNPForceImpl(const NNPForce& owner)
-    : owner(owner), current(owner), scaleParameter(owner.getScaleParameter()),
-      evaluateAtZeroScale(declaresDerivative(owner, scaleParameter)) {
+    : owner(owner), current(owner), scaleParameter(owner) {
     forceGroup = owner.getForceGroup();
 }
 
@@ -48,12 +21,9 @@ double NNPForceImpl::calcForcesAndEnergy(OpenMM::ContextImpl& context, bool incl
                                          int groups) {
     if ((groups & (1 << forceGroup)) == 0)
         return 0;
-    const double scale = scaleParameter.empty() ? 1 : context.getParameters().at(scaleParameter);
-    if (!std::isfinite(scale))
-        throw OpenMM::OpenMMException(owner.getName() + ": the scale parameter '" + scaleParameter + "' is " +
-                                      std::to_string(scale) + ", but a finite number is needed.");
+    const double scale = scaleParameter.get(context);
     auto& implementation = kernel.getAs<CalcNNPForceKernel>();
-    if (scale == 0 && !evaluateAtZeroScale) {
+    if (scaleParameter.skips(scale)) {
         implementation.skip();
         return 0;
     }

@@ -2,6 +2,7 @@
 #define OPENMMNNP_NNP_FORCE_IMPL_H_
 
 #include "api/NNPKernel.h"
+#include "api/ScaleParameter.h"
 #include "openmmnnp/NNPForce.h"
 #include <map>
 #include <openmm/Kernel.h>
@@ -39,8 +40,7 @@ private:
     const NNPForce& owner;
     NNPForce current;
     OpenMM::Kernel kernel;
-    std::string scaleParameter;
-    bool evaluateAtZeroScale = false;
+    ScaleParameter scaleParameter;
 };
 
 } // namespace openmmnnp

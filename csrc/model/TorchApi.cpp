@@ -88,6 +88,7 @@ TorchApi loadApi() {
     take(library, "aoti_torch_copy_", api.copy);
     take(library, "aoti_torch_abi_version", api.abiVersion);
     api.maxThreads = reinterpret_cast<int (*)()>(dlsym(library, "omp_get_max_threads"));
+    api.setThreads = reinterpret_cast<void (*)(int)>(dlsym(library, "omp_set_num_threads"));
     takeOptional(library, "aoti_torch_device_type_cuda", api.deviceTypeCuda);
     void* cuda = openTorchCuda(api, api.cudaProblem);
     takeOptional(cuda, "aoti_torch_create_cuda_guard", api.createCudaGuard);

@@ -83,18 +83,18 @@ def positions() -> np.ndarray:
 def make_context() -> Callable[..., openmm.Context]:
     """Function (platform, force, positions, box=2.0, integrator) that makes a Context of one force, all masses being 1.
 
-    It takes the force over, as System.addForce() does.
+    The box is an edge or three rows in nm.  The System takes the force over, as System.addForce() does.
     """
 
     def make(
         platform: openmm.Platform,
         force: Any,
         positions: np.ndarray,
-        box: float = 2.0,
+        box: float | list[list[float]] = 2.0,
         integrator: openmm.Integrator | None = None,
     ) -> openmm.Context:
         system = openmm.System()
-        system.setDefaultPeriodicBoxVectors(*(box * np.eye(3)))
+        system.setDefaultPeriodicBoxVectors(*(box * np.eye(3) if isinstance(box, float) else box))
         for _ in positions:
             system.addParticle(1.0)
         system.addForce(force)

@@ -3,7 +3,7 @@
 
 #include "api/NNPKernel.h"
 #include "platforms/ForceEvaluation.h"
-#include "platforms/reference/StageClock.h"
+#include "platforms/StageClock.h"
 #include <memory>
 
 namespace openmmnnp {

@@ -1,0 +1,40 @@
+#ifndef OPENMMNNP_SCALE_PARAMETER_H_
+#define OPENMMNNP_SCALE_PARAMETER_H_
+
+#include "openmmnnp/NNPForce.h"
+#include <cmath>
+#include <openmm/OpenMMException.h>
+#include <openmm/internal/ContextImpl.h>
+#include <string>
+
+namespace openmmnnp {
+
+/** The global parameter by which energy and forces are multiplied, and whether the model is to be evaluated at all. */
+class ScaleParameter {
+public:
+    explicit ScaleParameter(const NNPForce& force) : forceName(force.getName()), name(force.getScaleParameter()) {
+        for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
+            if (force.getEnergyParameterDerivativeName(i) == name)
+                neededAtZero = true;
+    }
+    /** 1 if the force has none.  Throws OpenMMException if it is not finite. */
+    double get(OpenMM::ContextImpl& context) const {
+        const double scale = name.empty() ? 1 : context.getParameters().at(name);
+        if (!std::isfinite(scale))
+            throw OpenMM::OpenMMException(forceName + ": the scale parameter '" + name + "' is " +
+                                          std::to_string(scale) + ", but a finite number is needed.");
+        return scale;
+    }
+    /** Whether the model need not be evaluated: the scale is 0, and the derivative by it was not declared. */
+    bool skips(double scale) const {
+        return scale == 0 && !neededAtZero;
+    }
+
+private:
+    std::string forceName, name;
+    bool neededAtZero = false;
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_SCALE_PARAMETER_H_

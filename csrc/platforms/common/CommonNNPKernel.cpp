@@ -1,0 +1,252 @@
+#include "platforms/common/CommonNNPKernel.h"
+#include "api/NamedErrors.h"
+#include "openmmnnp_kernels.h"
+#include "platforms/common/BondInfo.h"
+#include "platforms/common/InnerContext.h"
+#include <algorithm>
+#include <numeric>
+#include <openmm/common/ContextSelector.h>
+
+namespace openmmnnp {
+
+class CommonCalcNNPForceKernel::PreComputation : public OpenMM::ComputeContext::ForcePreComputation {
+public:
+    explicit PreComputation(CommonCalcNNPForceKernel& kernel) : kernel(kernel) {}
+    void computeForceAndEnergy(bool includeForces, bool includeEnergy, int groups) override {
+        kernel.beginWithOthers(includeForces, includeEnergy, groups);
+    }
+
+private:
+    CommonCalcNNPForceKernel& kernel;
+};
+
+class CommonCalcNNPForceKernel::PostComputation : public OpenMM::ComputeContext::ForcePostComputation {
+public:
+    explicit PostComputation(CommonCalcNNPForceKernel& kernel) : kernel(kernel) {}
+    double computeForceAndEnergy(bool, bool, int) override {
+        return kernel.finishWithOthers();
+    }
+
+private:
+    CommonCalcNNPForceKernel& kernel;
+};
+
+CommonCalcNNPForceKernel::CommonCalcNNPForceKernel(const std::string& name, const OpenMM::Platform& platform,
+                                                   OpenMM::ContextImpl& impl, OpenMM::ComputeContext& context)
+    : CalcNNPForceKernel(name, platform), impl(impl), context(context) {}
+
+void CommonCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce& definition) {
+    const OpenMM::ContextSelector selector(context);
+    force = definition;
+    groupFlag = 1 << force.getForceGroup();
+    scaleParameter = std::make_unique<ScaleParameter>(force);
+    evaluation = load(force);
+    std::vector<int> indices(evaluation->getNumParticles());
+    std::iota(indices.begin(), indices.end(), 0);
+    particles = std::make_unique<ParticleMap>(context, force.usesSubset() ? force.getParticles() : indices);
+    context.addForce(new BondInfo(force));
+    for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
+        context.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i));
+    compileKernels();
+    prepare();
+    overlaps = context.getNumContexts() == 1 && mayOverlap();
+    if (overlaps) {
+        context.addPreComputation(new PreComputation(*this));
+        context.addPostComputation(new PostComputation(*this));
+    }
+}
+
+void CommonCalcNNPForceKernel::compileKernels() {
+    const bool wide = context.getSupportsDoublePrecision();
+    const ModelInputs& inputs = evaluation->getEvaluation().getInputs();
+    const bool modelIsDouble = inputs.getDType() == DType::Float64;
+    if (modelIsDouble && !wide)
+        throw ModelError("The model computes in float64, which this device cannot; export it with dtype float32, or "
+                         "choose the CPU platform.");
+    const size_t n = evaluation->getNumParticles();
+    positions.initialize(context, 3 * n, modelIsDouble ? sizeof(double) : sizeof(float), "nnpPositions");
+    std::map<std::string, std::string> defines = {{"NUM_PARTICLES", context.intToString(static_cast<int>(n))},
+                                                  {"PADDED_NUM_ATOMS", context.intToString(context.getPaddedNumAtoms())},
+                                                  {"MODEL_REAL", modelIsDouble ? "double" : "float"},
+                                                  {"WIDE", wide ? "double" : "float"},
+                                                  {"WIDE4", wide ? "double4" : "float4"}};
+    if (!force.usesPeriodicBoundaryConditions())
+        defines["UNWRAP"] = "1";
+    const OpenMM::ComputeProgram program = context.compileProgram(
+        std::string(kernels::gather) + kernels::scatter + kernels::accumulate, defines);
+    gatherKernel = program->createKernel("gather");
+    scatterKernel = program->createKernel("scatter");
+    accumulateKernel = program->createKernel("accumulate");
+}
+
+double CommonCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy, double factor) {
+    if (overlaps)
+        return 0; // begun by the pre-computation, and to be finished by the post-computation
+    begin(includeForces, includeEnergy, factor);
+    return finish();
+}
+
+void CommonCalcNNPForceKernel::beginWithOthers(bool includeForces, bool includeEnergy, int groups) {
+    if ((groups & groupFlag) == 0)
+        return;
+    const double factor = scaleParameter->get(impl);
+    if (!scaleParameter->skips(factor))
+        named(force, [&] { begin(includeForces, includeEnergy, factor); });
+}
+
+double CommonCalcNNPForceKernel::finishWithOthers() {
+    return begun ? named(force, [&] { return finish(); }) : 0;
+}
+
+void CommonCalcNNPForceKernel::begin(bool includeForces, bool includeEnergy, double factor) {
+    abandon();
+    withForces = includeForces;
+    withEnergy = includeEnergy;
+    scale = factor;
+    gather();
+    begun = true;
+    startEvaluate();
+}
+
+double CommonCalcNNPForceKernel::finish() {
+    begun = false;
+    finishEvaluate();
+    scatter();
+    return accumulate();
+}
+
+void CommonCalcNNPForceKernel::gather() {
+    clock.start();
+    const OpenMM::ContextSelector selector(context);
+    if (!checkedMolecules && !force.usesPeriodicBoundaryConditions())
+        refuseTornMolecules(impl, particles->getParticles());
+    checkedMolecules = true;
+    particles->update();
+    OpenMM::Vec3 box[3];
+    context.getPeriodicBoxVectors(box[0], box[1], box[2]);
+    if (context.getSupportsDoublePrecision())
+        launchGather<double, OpenMM::mm_double4>(box);
+    else
+        launchGather<float, OpenMM::mm_float4>(box);
+    setBoxAndParameters(box);
+}
+
+template <class Real, class Real4>
+void CommonCalcNNPForceKernel::launchGather(const OpenMM::Vec3 box[3]) {
+    if (!gatherIsBound) {
+        gatherKernel->addArg(context.getPosq());
+        if (context.getUseMixedPrecision())
+            gatherKernel->addArg(context.getPosqCorrection());
+        gatherKernel->addArg(particles->getSlots());
+        gatherKernel->addArg(particles->getCellOffsets());
+        for (int i = 0; i < 4; i++)
+            gatherKernel->addArg();
+        gatherKernel->addArg(positions);
+        gatherIsBound = true;
+    }
+    int index = context.getUseMixedPrecision() ? 4 : 3;
+    for (int i = 0; i < 3; i++) {
+        const auto component = [&](int axis) { return static_cast<Real>(box[i][axis]); };
+        gatherKernel->setArg(index++, Real4(component(0), component(1), component(2), 0));
+    }
+    gatherKernel->setArg(index, static_cast<Real>(evaluation->getLengthsPerNm()));
+    gatherKernel->execute(evaluation->getNumParticles());
+}
+
+void CommonCalcNNPForceKernel::setBoxAndParameters(const OpenMM::Vec3 box[3]) {
+    ModelInputs& inputs = evaluation->getEvaluation().getInputs();
+    if (inputs.hasBox()) {
+        double rows[9];
+        for (int i = 0; i < 9; i++)
+            rows[i] = box[i / 3][i % 3] * evaluation->getLengthsPerNm();
+        inputs.setBox(rows);
+    }
+    const std::vector<std::string>& names = evaluation->getParameterNames();
+    for (size_t i = 0; i < names.size(); i++)
+        inputs.setParameter(static_cast<int>(i), impl.getParameters().at(names[i]));
+}
+
+void CommonCalcNNPForceKernel::scatter() {
+    if (!withForces)
+        return;
+    const OpenMM::ContextSelector selector(context);
+    if (!scatterIsBound) {
+        scatterKernel->addArg(getForces());
+        scatterKernel->addArg(particles->getSlots());
+        scatterKernel->addArg();
+        scatterKernel->addArg(context.getLongForceBuffer());
+        scatterIsBound = true;
+    }
+    setReal(*scatterKernel, 2, scale * evaluation->getForceUnit());
+    scatterKernel->execute(evaluation->getNumParticles());
+    clock.stop(StageClock::Scatter);
+}
+
+double CommonCalcNNPForceKernel::accumulate() {
+    const OpenMM::ContextSelector selector(context);
+    const int count = static_cast<int>(evaluation->getDerivativeNames().size());
+    if (count > 0) {
+        if (!accumulateIsBound)
+            bindAccumulate(count);
+        setReal(*accumulateKernel, 3, scale * evaluation->getEnergyUnit());
+        accumulateKernel->execute(count);
+    }
+    const std::string& scaleName = evaluation->getScaleDerivativeName();
+    if (!scaleName.empty())
+        context.getEnergyParamDerivWorkspace()[scaleName] += getEnergy();
+    const double energy = withEnergy ? scale * getEnergy() : 0;
+    clock.stop(StageClock::Accumulate);
+    clock.countCall();
+    return energy;
+}
+
+void CommonCalcNNPForceKernel::bindAccumulate(int count) {
+    const std::vector<std::string>& all = context.getEnergyParamDerivNames();
+    std::vector<int> indices;
+    for (const std::string& name : evaluation->getDerivativeNames())
+        indices.push_back(static_cast<int>(std::find(all.begin(), all.end(), name) - all.begin()));
+    derivativeIndices.initialize<int>(context, indices.size(), "nnpDerivativeIndices");
+    derivativeIndices.upload(indices);
+    accumulateKernel->addArg(getDerivatives());
+    accumulateKernel->addArg(derivativeIndices);
+    accumulateKernel->addArg(count);
+    accumulateKernel->addArg();
+    accumulateKernel->addArg(context.getEnergyParamDerivBuffer());
+    accumulateIsBound = true;
+}
+
+void CommonCalcNNPForceKernel::setReal(OpenMM::ComputeKernelImpl& kernel, int index, double value) {
+    if (context.getSupportsDoublePrecision())
+        kernel.setArg(index, value);
+    else
+        kernel.setArg(index, static_cast<float>(value));
+}
+
+void CommonCalcNNPForceKernel::abandon() noexcept {
+    if (begun)
+        abandonEvaluate();
+    begun = false;
+}
+
+void CommonCalcNNPForceKernel::skip() {
+    evaluation->skip();
+}
+
+NamedOutput CommonCalcNNPForceKernel::getOutput(const std::string& name) const {
+    return evaluation->getOutput(name);
+}
+
+Diagnostics CommonCalcNNPForceKernel::getDiagnostics() const {
+    Diagnostics diagnostics = evaluation->getDiagnostics();
+    diagnostics.platform = impl.getPlatform().getName();
+    diagnostics.milliseconds = clock.getMilliseconds();
+    return diagnostics;
+}
+
+void CommonCalcNNPForceKernel::update(const NNPForce& definition) {
+    abandon();
+    evaluation->update(definition, impl.getSystem());
+    force = definition;
+}
+
+} // namespace openmmnnp

@@ -1,0 +1,143 @@
+#include "platforms/common/HostModelKernel.h"
+#include "model/TorchThreads.h"
+#include "openmmnnp/InterpreterLock.h"
+#include <algorithm>
+#include <cstring>
+#include <openmm/common/ContextSelector.h>
+#include <openmm/internal/CustomCPPForceImpl.h>
+#include <openmm/internal/PythonForceImpl.h>
+#include <utility>
+
+namespace openmmnnp {
+
+namespace {
+
+/** OpenMM's force buffer holds fixed-point numbers below 2^31 kJ/mol/nm. */
+constexpr double largestForce = 2147483648.0;
+
+} // namespace
+
+class HostModelKernel::Task : public OpenMM::ComputeContext::WorkTask {
+public:
+    Task(HostModelKernel& kernel, int threads) : kernel(kernel), threads(threads) {}
+    void execute() override {
+        kernel.evaluate(threads);
+    }
+
+private:
+    HostModelKernel& kernel;
+    int threads;
+};
+
+HostModelKernel::~HostModelKernel() {
+    abandon();
+    if (positionsArrived)
+        finishCopies();
+}
+
+/** What is staged may be read until the device has passed this point. */
+void HostModelKernel::finishCopies() noexcept {
+    try {
+        const OpenMM::ContextSelector selector(context);
+        positionsArrived->enqueue();
+        positionsArrived->wait();
+    } catch (...) {
+    }
+}
+
+std::unique_ptr<ForceEvaluation> HostModelKernel::load(const NNPForce& force) {
+    return std::make_unique<ForceEvaluation>(force, impl.getSystem(), "cpu",
+                                             context.getUseDoublePrecision() ? "float64" : "float32");
+}
+
+void HostModelKernel::prepare() {
+    const int realSize = context.getSupportsDoublePrecision() ? sizeof(double) : sizeof(float);
+    forces.initialize(context, 3 * static_cast<size_t>(evaluation->getNumParticles()), realSize, "nnpForces");
+    derivatives.initialize(context, std::max<size_t>(evaluation->getDerivativeNames().size(), 1), realSize,
+                           "nnpDerivatives");
+    stagedForces.resize(forces.getSize() * realSize);
+    stagedDerivatives.resize(derivatives.getSize() * realSize);
+    positionsArrived = context.createEvent();
+}
+
+/** OpenMM itself uses the worker thread for these. */
+bool HostModelKernel::mayOverlap() const {
+    for (const OpenMM::ForceImpl* other : impl.getForceImpls())
+        if (dynamic_cast<const OpenMM::PythonForceImpl*>(other) != nullptr ||
+            dynamic_cast<const OpenMM::CustomCPPForceImpl*>(other) != nullptr)
+            return false;
+    return true;
+}
+
+void HostModelKernel::startEvaluate() {
+    const OpenMM::ContextSelector selector(context);
+    positions.download(evaluation->getEvaluation().getInputs().getPositions<char>(), false);
+    positionsArrived->enqueue();
+    context.flushQueue();
+    const int threads = getTorchThreads();
+    onWorker = overlapsOthers();
+    if (onWorker)
+        context.getWorkThread().addTask(new Task(*this, threads));
+    else
+        evaluate(threads);
+}
+
+/** On the worker thread nothing may be thrown: OpenMM passes on exceptions of its own kind alone. */
+void HostModelKernel::evaluate(int threads) noexcept {
+    try {
+        positionsArrived->wait();
+        clock.stop(StageClock::Gather);
+        useTorchThreads(threads);
+        evaluation->run(withForces);
+        if (withForces)
+            evaluation->getEvaluation().checkForcesBelow(largestForce / evaluation->getForceUnit());
+    } catch (...) {
+        error = std::current_exception();
+    }
+    clock.stop(StageClock::Evaluate);
+}
+
+void HostModelKernel::finishEvaluate() {
+    waitForWorker();
+    if (error)
+        std::rethrow_exception(std::exchange(error, nullptr));
+    clock.start();
+    const OpenMM::ContextSelector selector(context);
+    if (withForces)
+        upload(evaluation->getEvaluation().getForces(), forces, stagedForces);
+    const size_t count = evaluation->getDerivativeNames().size();
+    std::vector<double> values(std::max<size_t>(count, 1));
+    for (size_t i = 0; i < count; i++)
+        values[i] = evaluation->getEvaluation().getDerivative(static_cast<int>(i));
+    if (count > 0)
+        upload(values.data(), derivatives, stagedDerivatives);
+}
+
+void HostModelKernel::waitForWorker() {
+    if (!onWorker)
+        return;
+    const WithoutInterpreterLock unlocked; // threads that torch starts may need it
+    onWorker = false;
+    context.getWorkThread().flush();
+}
+
+/** The copy goes on after this returns; it has ended when positions of a later evaluation arrive. */
+void HostModelKernel::upload(const double* values, OpenMM::ComputeArray& array, std::vector<char>& staging) {
+    const size_t count = array.getSize();
+    if (array.getElementSize() == sizeof(double))
+        std::memcpy(staging.data(), values, count * sizeof(double));
+    else
+        std::copy(values, values + count, reinterpret_cast<float*>(staging.data()));
+    array.upload(staging.data(), false);
+}
+
+void HostModelKernel::abandonEvaluate() noexcept {
+    try {
+        waitForWorker();
+        positionsArrived->wait();
+    } catch (...) {
+    }
+    error = nullptr;
+}
+
+} // namespace openmmnnp

@@ -1,0 +1,54 @@
+#ifndef OPENMMNNP_HOST_MODEL_KERNEL_H_
+#define OPENMMNNP_HOST_MODEL_KERNEL_H_
+
+#include "platforms/common/CommonNNPKernel.h"
+#include <exception>
+#include <openmm/common/ComputeEvent.h>
+
+namespace openmmnnp {
+
+/**
+ * NNPForce on a device where the model runs on the host (OpenCL): positions of the force's particles come from the
+ * device, forces on them go back.
+ *
+ * OpenMM's worker thread waits for the positions and evaluates the model, while OpenMM's own kernels run.
+ */
+class HostModelKernel : public CommonCalcNNPForceKernel {
+public:
+    using CommonCalcNNPForceKernel::CommonCalcNNPForceKernel;
+    ~HostModelKernel() override;
+
+protected:
+    std::unique_ptr<ForceEvaluation> load(const NNPForce& force) override;
+    void prepare() override;
+    bool mayOverlap() const override;
+    void startEvaluate() override;
+    void finishEvaluate() override;
+    void abandonEvaluate() noexcept override;
+    OpenMM::ComputeArray& getForces() override {
+        return forces;
+    }
+    OpenMM::ComputeArray& getDerivatives() override {
+        return derivatives;
+    }
+    double getEnergy() override {
+        return evaluation->getEnergy();
+    }
+
+private:
+    class Task;
+    void evaluate(int threads) noexcept;
+    void waitForWorker();
+    void finishCopies() noexcept;
+    static void upload(const double* values, OpenMM::ComputeArray& array, std::vector<char>& staging);
+
+    OpenMM::ComputeArray forces, derivatives;       // [n][3], [k]
+    std::vector<char> stagedForces, stagedDerivatives; // live until their upload is done
+    OpenMM::ComputeEvent positionsArrived;
+    std::exception_ptr error; // of the evaluation on the worker thread
+    bool onWorker = false;
+};
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_HOST_MODEL_KERNEL_H_
