@@ -4,8 +4,7 @@
 
 namespace openmmnnp {
 
-NNPForceImpl::NNPForceImpl(const NNPForce& owner)
-    : owner(owner), current(owner), scaleParameter(owner) {
+NNPForceImpl::NNPForceImpl(const NNPForce& owner) : owner(owner), current(owner), scaleParameter(owner) {
     forceGroup = owner.getForceGroup();
 }
 

@@ -4,7 +4,6 @@
 #include "openmmnnp/InterpreterLock.h"
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace openmmnnp {
 
@@ -174,8 +173,7 @@ void DeviceEvaluation::throwFailure(const Failure& failure) {
     energy = failure.energy;
     std::copy_n(failure.derivatives, derivatives.size(), derivatives.begin());
     std::copy_n(failure.forces, forces.size(), forces.begin());
-    std::memcpy(inputs.getPositions<char>(), failure.positions,
-                forces.size() * (inputs.getDType() == DType::Float64 ? sizeof(double) : sizeof(float)));
+    inputs.setPositions(failure.positions);
     std::copy_n(failure.lastEnergies, numLastEnergies, lastEnergies.begin());
     numEvaluations = failure.evaluation - 1;
     invalidate();

@@ -32,7 +32,7 @@ public:
         double energy = 0;
         const double* derivatives = nullptr;  // [k]
         const double* forces = nullptr;       // [n][3]
-        const void* positions = nullptr;      // [n][3] of the model's dtype
+        const double* positions = nullptr;    // [n][3]
         const double* lastEnergies = nullptr; // [numLastEnergies], that of evaluation i at (i - 1) % numLastEnergies
     };
     static constexpr int numLastEnergies = Evaluation::numLastEnergies;

@@ -5,6 +5,14 @@
 
 namespace openmmnnp {
 
+namespace {
+
+void log(const std::string& owner, const std::string& reason) {
+    std::fprintf(stderr, "openmm-nnp: %s runs without a CUDA graph: %s\n", owner.c_str(), reason.c_str());
+}
+
+} // namespace
+
 GraphReplay::GraphReplay(std::unique_ptr<GraphCapture> capture, int warmup, std::string owner)
     : graph(std::move(capture)), warmup(warmup), owner(std::move(owner)) {}
 
@@ -29,7 +37,7 @@ void GraphReplay::capture(Replayable& subject, void* stream) {
     if (captured)
         return;
     graph.reset();
-    std::fprintf(stderr, "openmm-nnp: %s runs without a CUDA graph: %s\n", owner.c_str(), reason.c_str());
+    log(owner, reason);
     subject.enqueue(); // the replay may have left other numbers
 }
 
@@ -49,6 +57,18 @@ std::string GraphReplay::getReason() const {
         return "it is captured after " + std::to_string(warmup) + " evaluations, of which " + std::to_string(numPlain) +
                " were made";
     return reason;
+}
+
+std::unique_ptr<GraphReplay> makeGraphReplay(const ModelDevice& device, bool enabled, int warmup,
+                                             const std::string& owner) {
+    if (!enabled)
+        return std::make_unique<GraphReplay>("they were switched off with setCudaGraphs(False)");
+    try {
+        return std::make_unique<GraphReplay>(makeGraphCapture(device), warmup, owner);
+    } catch (const ModelError& error) {
+        log(owner, error.what());
+        return std::make_unique<GraphReplay>(error.what());
+    }
 }
 
 } // namespace openmmnnp

@@ -52,6 +52,13 @@ private:
     bool captured = false;
 };
 
+/**
+ * What a force asks for: `owner` is how messages call it.  Where graphs cannot be had at all, evaluations are not
+ * replayed, and the reason says why.
+ */
+OPENMMNNP_EXPORT std::unique_ptr<GraphReplay> makeGraphReplay(const ModelDevice& device, bool enabled, int warmup,
+                                                              const std::string& owner);
+
 } // namespace openmmnnp
 
 #endif // OPENMMNNP_GRAPH_REPLAY_H_

@@ -28,6 +28,7 @@ public:
     T* getPositions() {
         return reinterpret_cast<T*>(block.data());
     }
+    void setPositions(const double* values); // [n][3]
     bool hasBox() const {
         return boxOffset >= 0;
     }

@@ -46,7 +46,7 @@ struct TorchApi {
                             int32_t deviceType, int32_t deviceIndex, AtenTensorHandle* result);
     int32_t (*copy)(AtenTensorHandle target, AtenTensorHandle source, int32_t nonBlocking);
     uint64_t (*abiVersion)();
-    int (*maxThreads)();    // of OpenMP in the calling thread, null if torch does not use it
+    int (*maxThreads)();     // of OpenMP in the calling thread, null if torch does not use it
     void (*setThreads)(int); // likewise
 
     // Of libtorch_cuda, null if there is none.  A guard sets torch's device or stream for the calling thread until it

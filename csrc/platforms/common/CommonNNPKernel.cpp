@@ -65,15 +65,16 @@ void CommonCalcNNPForceKernel::compileKernels() {
                          "choose the CPU platform.");
     const size_t n = evaluation->getNumParticles();
     positions.initialize(context, 3 * n, modelIsDouble ? sizeof(double) : sizeof(float), "nnpPositions");
-    std::map<std::string, std::string> defines = {{"NUM_PARTICLES", context.intToString(static_cast<int>(n))},
-                                                  {"PADDED_NUM_ATOMS", context.intToString(context.getPaddedNumAtoms())},
-                                                  {"MODEL_REAL", modelIsDouble ? "double" : "float"},
-                                                  {"WIDE", wide ? "double" : "float"},
-                                                  {"WIDE4", wide ? "double4" : "float4"}};
+    std::map<std::string, std::string> defines = {
+        {"NUM_PARTICLES", context.intToString(static_cast<int>(n))},
+        {"PADDED_NUM_ATOMS", context.intToString(context.getPaddedNumAtoms())},
+        {"MODEL_REAL", modelIsDouble ? "double" : "float"},
+        {"WIDE", wide ? "double" : "float"},
+        {"WIDE4", wide ? "double4" : "float4"}};
     if (!force.usesPeriodicBoundaryConditions())
         defines["UNWRAP"] = "1";
-    const OpenMM::ComputeProgram program = context.compileProgram(
-        std::string(kernels::gather) + kernels::scatter + kernels::accumulate, defines);
+    const OpenMM::ComputeProgram program =
+        context.compileProgram(std::string(kernels::gather) + kernels::scatter + kernels::accumulate, defines);
     gatherKernel = program->createKernel("gather");
     scatterKernel = program->createKernel("scatter");
     accumulateKernel = program->createKernel("accumulate");

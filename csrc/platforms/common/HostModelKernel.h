@@ -42,7 +42,7 @@ private:
     void finishCopies() noexcept;
     static void upload(const double* values, OpenMM::ComputeArray& array, std::vector<char>& staging);
 
-    OpenMM::ComputeArray forces, derivatives;       // [n][3], [k]
+    OpenMM::ComputeArray forces, derivatives;          // [n][3], [k]
     std::vector<char> stagedForces, stagedDerivatives; // live until their upload is done
     OpenMM::ComputeEvent positionsArrived;
     std::exception_ptr error; // of the evaluation on the worker thread

@@ -12,7 +12,8 @@ bool isInner(OpenMM::ContextImpl& context) {
     const auto* integrator = dynamic_cast<const OpenMM::VerletIntegrator*>(&context.getIntegrator());
     if (integrator == nullptr || integrator->getStepSize() != 1.0)
         return false;
-    const auto distance = reinterpret_cast<const char*>(integrator) - reinterpret_cast<const char*>(&context.getSystem());
+    const auto distance =
+        reinterpret_cast<const char*>(integrator) - reinterpret_cast<const char*>(&context.getSystem());
     return distance == sizeof(OpenMM::System) || distance == 2 * sizeof(OpenMM::System);
 }
 
@@ -47,7 +48,8 @@ void refuseTornMolecules(OpenMM::ContextImpl& context, const std::vector<int>& p
     const int count = countMolecules(context, particles);
     if (count > 1)
         throw ModelError(
-            "The force covers " + std::to_string(count) + " molecules, does not use periodic boundary conditions, and is "
+            "The force covers " + std::to_string(count) +
+            " molecules, does not use periodic boundary conditions, and is "
             "inside a CustomCVForce or ATMForce of a System with a periodic box. On this platform positions reach it "
             "after each molecule was moved into the box on its own, so distances between molecules would be wrong. "
             "Join particles of one molecule with addBond(), use setUsesPeriodicBoundaryConditions(True) with a model "
