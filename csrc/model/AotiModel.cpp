@@ -1,30 +1,11 @@
 #include "model/AotiModel.h"
 #include "model/AotiPackage.h"
+#include "model/TorchScope.h"
 #include <dlfcn.h>
 
 namespace openmmnnp {
 
 namespace {
-
-int32_t dtypeCode(const TorchApi& torch, DType dtype) {
-    switch (dtype) {
-    case DType::Float32:
-        return torch.dtypeFloat32();
-    case DType::Float64:
-        return torch.dtypeFloat64();
-    case DType::Int32:
-        return torch.dtypeInt32();
-    default:
-        return torch.dtypeInt64();
-    }
-}
-
-DType dtypeFromCode(const TorchApi& torch, int32_t code) {
-    for (const DType dtype : {DType::Float32, DType::Float64, DType::Int32, DType::Int64})
-        if (code == dtypeCode(torch, dtype))
-            return dtype;
-    return DType::Other;
-}
 
 /** Deletes the tensors that an evaluation gave, also if reading them throws. */
 class TensorOwner {
@@ -47,31 +28,41 @@ private:
 
 } // namespace
 
-AotiModel::AotiModel(const ModelFile& file, const std::string& device)
-    : Model(*file.getSpec()), torch(TorchApi::get()) {
-    const AotiPackage package = AotiPackage::read(file, device);
+AotiModel::AotiModel(const ModelFile& file, const ModelDevice& device, int computeCapability)
+    : Model(*file.getSpec(), device), torch(TorchApi::get()) {
+    const AotiPackage package = AotiPackage::read(file, device, computeCapability);
     compiledBy = package.torchVersion;
     if (!spec.hasOutput("forces"))
         throw ModelError("The package's spec has no output 'forces'; a compiled model must give them. Export it with "
                          "openmmnnp.export, which adds them.");
     const std::string path = folder.write("model.so", file.getArchive().read(package.libraryEntry));
+    for (const std::string& entry : package.kernelEntries)
+        folder.write(entry.substr(entry.rfind('/') + 1), file.getArchive().read(entry));
     try {
-        open(path, device);
+        open(path);
     } catch (...) {
-        if (container != nullptr)
-            destroy(container);
-        if (library != nullptr)
-            dlclose(library);
+        close();
         throw;
     }
 }
 
 AotiModel::~AotiModel() {
-    destroy(container);
-    dlclose(library);
+    try {
+        close();
+    } catch (const ModelError&) { // the device is gone, and with it what was to be freed
+    }
 }
 
-void AotiModel::open(const std::string& libraryPath, const std::string& device) {
+void AotiModel::close() {
+    const TorchScope scope(device);
+    if (container != nullptr)
+        destroy(container);
+    if (library != nullptr)
+        dlclose(library);
+}
+
+void AotiModel::open(const std::string& libraryPath) {
+    const TorchScope scope(device);
     library = dlopen(libraryPath.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr)
         throw ModelError(std::string("The package's library cannot be loaded: ") + dlerror() +
@@ -84,7 +75,7 @@ void AotiModel::open(const std::string& libraryPath, const std::string& device) 
     take("AOTInductorModelContainerGetNumInputs", getNumInputs);
     take("AOTInductorModelContainerGetNumOutputs", getNumOutputs);
     take("AOTInductorGetLastError", getLastError, true);
-    check(create(&container, 1, device.c_str(), folder.getPath().c_str()), "The model could not be set up");
+    check(create(&container, 1, device.getName().c_str(), folder.getPath().c_str()), "The model could not be set up");
     size_t numInputs = 0, numOutputs = 0;
     check(getNumInputs(container, &numInputs), "The number of inputs could not be read");
     check(getNumOutputs(container, &numOutputs), "The number of outputs could not be read");
@@ -93,6 +84,7 @@ void AotiModel::open(const std::string& libraryPath, const std::string& device) 
                          std::to_string(numOutputs) + " outputs, but its spec lists " +
                          std::to_string(spec.inputs.size()) + " and " + std::to_string(spec.outputs.size()) +
                          "; export the model again.");
+    inputTensors.resize(numInputs);
     inputHandles.resize(numInputs);
     outputHandles.resize(numOutputs);
     outputViews.resize(numOutputs);
@@ -117,39 +109,27 @@ void AotiModel::check(int32_t status, const char* what) const {
     throw ModelError(std::string(what) + ": " + cause + ".");
 }
 
-void AotiModel::run(const std::vector<TensorView>& inputs, const Request&, OutputReader& reader) {
-    const int32_t cpu = torch.deviceTypeCpu();
-    for (size_t i = 0; i < inputs.size(); i++) {
-        const TensorView& input = inputs[i];
-        check(torch.createTensorFromBlob(input.data, input.rank, input.sizes, input.strides, 0,
-                                         dtypeCode(torch, input.dtype), cpu, 0, &inputHandles[i]),
-              "An input could not be wrapped");
-    }
+void AotiModel::run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) {
+    const TorchScope scope(device, request.stream);
+    for (size_t i = 0; i < inputs.size(); i++)
+        inputTensors[i] = TorchTensor::wrap(inputs[i], device);
+    for (size_t i = 0; i < inputs.size(); i++)
+        inputHandles[i] = inputTensors[i].release(); // the container deletes them
     const TensorOwner owner(torch, outputHandles);
     check(runContainer(container, inputHandles.data(), inputHandles.size(), outputHandles.data(), outputHandles.size(),
-                       nullptr, nullptr),
+                       request.stream, nullptr),
           "The model failed");
-    for (size_t i = 0; i < outputHandles.size(); i++)
-        view(outputHandles[i], outputViews[i]);
+    for (size_t i = 0; i < outputHandles.size(); i++) {
+        if (deviceOf(outputHandles[i]) != device)
+            throw ModelError("The output '" + outputNames[i] + "' of the model is not on " + device.describe() +
+                             ", where the model was run.");
+        outputViews[i] = viewOf(outputHandles[i]);
+    }
     reader.read(outputViews);
 }
 
-void AotiModel::view(AtenTensorHandle tensor, TensorView& view) const {
-    int64_t rank = 0, *sizes = nullptr, *strides = nullptr;
-    int32_t dtype = 0, device = 0;
-    const bool failed = torch.getDim(tensor, &rank) || torch.getSizes(tensor, &sizes) ||
-                        torch.getStrides(tensor, &strides) || torch.getDtype(tensor, &dtype) ||
-                        torch.getDeviceType(tensor, &device) || torch.getDataPtr(tensor, &view.data);
-    if (failed || rank > TensorView::maxRank)
-        throw ModelError("An output of the model could not be read.");
-    if (device != torch.deviceTypeCpu())
-        throw ModelError("An output of the model is not on the CPU, where the model was run.");
-    view.rank = static_cast<int>(rank);
-    view.dtype = dtypeFromCode(torch, dtype);
-    for (int axis = 0; axis < view.rank; axis++) {
-        view.sizes[axis] = sizes[axis];
-        view.strides[axis] = strides[axis];
-    }
+void AotiModel::copyOutput(int output, const TensorView& target) {
+    copyTensor(TorchTensor::wrap(target, device).get(), outputHandles[output]);
 }
 
 int AotiModel::getNumThreads() const {

@@ -4,7 +4,7 @@
 #include "model/Model.h"
 #include "model/ModelFile.h"
 #include "model/PrivateFolder.h"
-#include "model/TorchApi.h"
+#include "model/TorchTensor.h"
 
 namespace openmmnnp {
 
@@ -14,9 +14,13 @@ namespace openmmnnp {
  */
 class AotiModel : public Model {
 public:
-    /** Check what the package says of itself, unpack its library and open it.  Throws ModelError. */
-    AotiModel(const ModelFile& file, const std::string& device);
+    /**
+     * Check what the package says of itself, unpack its library (and the kernels beside it) and open it.
+     * `computeCapability` of a CUDA device is as in LoadOptions.  Throws ModelError.
+     */
+    AotiModel(const ModelFile& file, const ModelDevice& device, int computeCapability);
     ~AotiModel() override;
+    void copyOutput(int output, const TensorView& target) override;
     int getNumThreads() const override;
     std::string getTorchVersion() const override;
 
@@ -25,11 +29,11 @@ protected:
 
 private:
     using Container = struct ContainerOpaque*;
-    void open(const std::string& libraryPath, const std::string& device);
+    void open(const std::string& libraryPath);
+    void close();
     void check(int32_t status, const char* what) const;
     template <class F>
     void take(const char* name, F& function, bool optional = false);
-    void view(AtenTensorHandle tensor, TensorView& view) const;
 
     PrivateFolder folder;
     const TorchApi& torch;
@@ -43,6 +47,7 @@ private:
     int32_t (*getNumInputs)(Container, size_t*) = nullptr;
     int32_t (*getNumOutputs)(Container, size_t*) = nullptr;
     int32_t (*getLastError)(const char**) = nullptr;
+    std::vector<TorchTensor> inputTensors;
     std::vector<AtenTensorHandle> inputHandles, outputHandles;
     std::vector<TensorView> outputViews;
 };

@@ -1,4 +1,5 @@
 #include "model/AotiPackage.h"
+#include <algorithm>
 #include <cstring>
 #include <elf.h>
 #include <nlohmann/json.hpp>
@@ -68,6 +69,10 @@ bool cpuSupports(const std::string&) {
 }
 #endif
 
+std::string describeCapability(int capability) {
+    return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
 void checkMachine(const Json& metadata) {
     utsname here{};
     uname(&here);
@@ -80,6 +85,36 @@ void checkMachine(const Json& metadata) {
         if (!cpuSupports(set))
             throw ModelError("The package was compiled for a CPU with " + set +
                              ", which this CPU lacks; compile it here.");
+}
+
+bool isKernel(const std::string& entry) {
+    return endsWith(entry, ".cubin") || endsWith(entry, ".fatbin");
+}
+
+/** They are written into one folder, so their file names must differ from each other and from the library's. */
+void addKernel(std::vector<std::string>& kernels, const std::string& entry) {
+    const std::string name = entry.substr(entry.rfind('/'));
+    for (const std::string& other : kernels)
+        if (other.substr(other.rfind('/')) == name)
+            throw ModelError("The package holds two kernels of one file name ('" + other + "', '" + entry +
+                             "'); compile one model per package.");
+    kernels.push_back(entry);
+}
+
+/**
+ * Machine code for a GPU runs on the same major architecture from its minor one on; a .fatbin also holds code that is
+ * translated for later ones.
+ */
+void checkArchitecture(const Json& metadata, const std::vector<std::string>& kernels, int here) {
+    const std::string written = text(metadata, "AOTI_COMPUTE_CAPABILITY");
+    if (here == 0 || written.empty() || written.find_first_not_of("0123456789") != std::string::npos)
+        return;
+    const int there = std::stoi(written.substr(0, 6));
+    const bool translates = std::any_of(kernels.begin(), kernels.end(),
+                                        [](const std::string& entry) { return endsWith(entry, ".fatbin"); });
+    if (here < there || (here / 10 != there / 10 && !translates))
+        throw ModelError("The package was compiled for GPUs of compute capability " + describeCapability(there) +
+                         ", but this one has " + describeCapability(here) + "; export the model on this machine.");
 }
 
 void checkElf(const std::string& library, const std::string& entry) {
@@ -99,7 +134,7 @@ void checkElf(const std::string& library, const std::string& entry) {
 
 } // namespace
 
-AotiPackage AotiPackage::read(const ModelFile& file, const std::string& device) {
+AotiPackage AotiPackage::read(const ModelFile& file, const ModelDevice& device, int computeCapability) {
     const Archive& archive = file.getArchive();
     AotiPackage package;
     std::string metadataEntry;
@@ -116,6 +151,8 @@ AotiPackage AotiPackage::read(const ModelFile& file, const std::string& device) 
             metadataEntry = entry;
         else if (endsWith(entry, ".json"))
             refuseCustomOperators(archive, entry);
+        else if (isKernel(entry))
+            addKernel(package.kernelEntries, entry);
     }
     if (package.libraryEntry.empty())
         throw ModelError("The package holds no compiled library (.so); export the model again.");
@@ -125,12 +162,14 @@ AotiPackage AotiPackage::read(const ModelFile& file, const std::string& device) 
     const Json metadata = readJson(archive, metadataEntry);
     package.device = text(metadata, "AOTI_DEVICE_KEY");
     package.torchVersion = text(metadata, "openmmnnp_torch_version");
-    const std::string wanted = device.substr(0, device.find(':'));
+    const std::string wanted = device.isCuda ? "cuda" : "cpu";
     if (package.device != wanted)
         throw ModelError("The package was compiled for the device '" + package.device +
                          "', but this Context runs the model on '" + wanted +
                          "'; export the model for that device, or choose another Platform.");
     checkMachine(metadata);
+    if (device.isCuda)
+        checkArchitecture(metadata, package.kernelEntries, computeCapability);
     checkElf(archive.read(package.libraryEntry), package.libraryEntry);
     return package;
 }

@@ -1,8 +1,10 @@
 #ifndef OPENMMNNP_AOTI_PACKAGE_H_
 #define OPENMMNNP_AOTI_PACKAGE_H_
 
+#include "model/ModelDevice.h"
 #include "model/ModelFile.h"
 #include <string>
+#include <vector>
 
 namespace openmmnnp {
 
@@ -11,12 +13,15 @@ struct AotiPackage {
     std::string libraryEntry; // the archive's entry with the shared library
     std::string device;       // "cpu", "cuda"
     std::string torchVersion; // "" if it does not say
+    /** Entries with compiled CUDA kernels, which the library loads by their file names from a folder. */
+    std::vector<std::string> kernelEntries;
 
     /**
-     * Read the package's directory and metadata.  Throws ModelError for what cannot run: another device, machine or
-     * instruction set, custom operators that need a proxy executor, weights outside the library.
+     * Read the package's directory and metadata.  Throws ModelError for what cannot run: another device, machine,
+     * instruction set or GPU architecture, custom operators that need a proxy executor, weights outside the library.
+     * `computeCapability` is ten times major plus minor, 0 if unknown.
      */
-    static AotiPackage read(const ModelFile& file, const std::string& device);
+    static AotiPackage read(const ModelFile& file, const ModelDevice& device, int computeCapability);
 };
 
 } // namespace openmmnnp

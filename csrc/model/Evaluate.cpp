@@ -1,4 +1,5 @@
 #include "model/Evaluate.h"
+#include "model/CheckOutputs.h"
 #include "openmmnnp/InterpreterLock.h"
 #include <algorithm>
 #include <cmath>
@@ -16,17 +17,13 @@ std::string number(double value) {
     return text;
 }
 
-bool isReal(const TensorView& view) {
-    return view.dtype == DType::Float32 || view.dtype == DType::Float64;
-}
-
 } // namespace
 
 Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std::vector<int> particleIndices,
                        const std::vector<std::string>& derivativeNames)
-    : model(std::move(sharedModel)), particles(std::move(particleIndices)), inputs(model->getSpec(), numParticles),
-      energyOutput(model->findOutput("energy")), forcesOutput(model->findOutput("forces")),
-      forces(3 * static_cast<size_t>(numParticles)), derivatives(derivativeNames.size()) {
+    : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles), energyOutput(model->findOutput("energy")),
+      forcesOutput(model->findOutput("forces")), forces(3 * static_cast<size_t>(numParticles)),
+      derivatives(derivativeNames.size()), particles(std::move(particleIndices)) {
     const std::vector<std::string>& names = model->getSpec().inputs;
     for (const std::string& name : derivativeNames) {
         const auto input = std::find(names.begin(), names.end(), "parameters." + name);
@@ -54,9 +51,9 @@ void Evaluation::run(bool forcesWanted) {
     checkPositions();
     {
         const WithoutInterpreterLock unlocked;
-        model->evaluate(inputs.getViews(), {forcesWanted, &derivativeInputs}, *this);
+        model->evaluate(inputs.getViews(), {forcesWanted, &derivativeInputs, nullptr}, *this);
     }
-    lastEnergies[numEvaluations++ % lastEnergies.size()] = energy;
+    keepEnergy(++numEvaluations);
     inputs.remember();
     valid = true;
 }
@@ -67,57 +64,46 @@ void Evaluation::invalidate() {
 }
 
 void Evaluation::read(const std::vector<TensorView>& outputs) {
-    if (withForces)
-        readForces(outputs[forcesOutput]);
-    readEnergy(outputs[energyOutput]);
-    for (size_t i = 0; i < derivatives.size(); i++)
-        readDerivative(outputs[derivativeOutputs[i]], i);
-    for (Extra& extra : extras)
-        readExtra(outputs[extra.output], extra);
-}
-
-void Evaluation::readEnergy(const TensorView& output) {
-    if (!isReal(output) || output.count() != 1)
-        throw ModelError("The model returned an energy that is " + output.describe() +
-                         ", but one number, float32 or float64 [], is needed.");
-    output.copyTo(&energy);
-    if (!std::isfinite(energy))
-        failNonFinite("energy is " + number(energy), -1);
-}
-
-void Evaluation::readForces(const TensorView& output) {
-    const int n = inputs.getNumParticles();
-    if (!isReal(output) || output.rank != 2 || output.sizes[0] != n || output.sizes[1] != 3)
-        throw ModelError("The model returned forces that are " + output.describe() + ", but float32 or float64 [" +
-                         std::to_string(n) + ", 3] is needed.");
-    output.copyTo(forces.data());
-    for (int i = 0; i < n; i++) {
-        const double* f = &forces[3 * static_cast<size_t>(i)];
-        if (!std::isfinite(f[0] + f[1] + f[2]))
-            failNonFinite(describeForce(i), i);
+    if (withForces) {
+        checkForcesOutput(outputs[forcesOutput], inputs.getNumParticles());
+        outputs[forcesOutput].copyTo(forces.data());
+    }
+    checkEnergyOutput(outputs[energyOutput]);
+    outputs[energyOutput].copyTo(&energy);
+    for (size_t i = 0; i < derivatives.size(); i++) {
+        checkDerivativeOutput(outputs[derivativeOutputs[i]], model->getOutputNames()[derivativeOutputs[i]]);
+        outputs[derivativeOutputs[i]].copyTo(&derivatives[i]);
+    }
+    checkFinite(numEvaluations + 1);
+    for (Extra& extra : extras) {
+        const TensorView& output = outputs[extra.output];
+        checkExtraOutput(output, extra.name);
+        extra.shape.assign(output.sizes, output.sizes + output.rank);
+        extra.values.resize(output.count());
+        output.copyTo(extra.values.data());
     }
 }
 
-void Evaluation::readDerivative(const TensorView& output, size_t index) {
-    const std::string& name = model->getOutputNames()[derivativeOutputs[index]];
-    if (!isReal(output) || output.count() != 1)
-        throw ModelError("The model returned the output '" + name + "' that is " + output.describe() +
-                         ", but one number is needed.");
-    output.copyTo(&derivatives[index]);
-    if (!std::isfinite(derivatives[index]))
-        failNonFinite("output '" + name + "' is " + number(derivatives[index]), -1);
+void Evaluation::checkFinite(long long evaluation) const {
+    if (withForces)
+        for (int i = 0; i < inputs.getNumParticles(); i++) {
+            const double* f = &forces[3 * static_cast<size_t>(i)];
+            if (!std::isfinite(f[0] + f[1] + f[2]))
+                fail(describeForce(i), i, evaluation);
+        }
+    if (!std::isfinite(energy))
+        fail("energy is " + number(energy), -1, evaluation);
+    for (size_t i = 0; i < derivatives.size(); i++)
+        if (!std::isfinite(derivatives[i]))
+            fail("output '" + model->getOutputNames()[derivativeOutputs[i]] + "' is " + number(derivatives[i]), -1,
+                 evaluation);
 }
 
-void Evaluation::readExtra(const TensorView& output, Extra& extra) {
-    if (output.dtype == DType::Other)
-        throw ModelError("The model returned the output '" + extra.name + "' that is " + output.describe() +
-                         ", but float32, float64, int32 or int64 is needed.");
-    extra.shape.assign(output.sizes, output.sizes + output.rank);
-    extra.values.resize(output.count());
-    output.copyTo(extra.values.data());
+void Evaluation::keepEnergy(long long evaluation) {
+    lastEnergies[(evaluation - 1) % numLastEnergies] = energy;
 }
 
-const Evaluation::Extra* Evaluation::findExtra(const std::string& name) const {
+const Evaluation::Extra* Evaluation::findExtra(const std::string& name) {
     for (const Extra& extra : extras)
         if (extra.name == name)
             return &extra;
@@ -131,19 +117,15 @@ void Evaluation::checkPositions() const {
             "The position of " + describeParticle(bad) +
             " is not a finite number, before the model was evaluated: the simulation has blown up, or wrong "
             "positions were set. " +
-            describeLastEnergies() + "Minimize first, or use a shorter time step.");
+            describeLastEnergies(numEvaluations + 1) + "Minimize first, or use a shorter time step.");
 }
 
-void Evaluation::failNonFinite(const std::string& what, int particle) const {
-    fail(what, particle, numEvaluations + 1);
-}
-
-void Evaluation::checkForcesBelow(double limit) const {
+void Evaluation::checkForcesBelow(double limit, long long evaluation) const {
     for (size_t i = 0; i < forces.size(); i++)
         if (!(std::abs(forces[i]) < limit)) {
             const int particle = static_cast<int>(i / 3);
             fail(describeForce(particle) + ", more than OpenMM's fixed-point numbers can hold on this platform,",
-                 particle, numEvaluations);
+                 particle, evaluation);
         }
 }
 
@@ -155,7 +137,7 @@ std::string Evaluation::describeForce(int particle) const {
 
 void Evaluation::fail(const std::string& what, int particle, long long evaluation) const {
     throw ModelError("The model's " + what + " in evaluation " + std::to_string(evaluation) + ". " +
-                     describeNeighbor(particle) + describeLastEnergies() +
+                     describeNeighbor(particle) + describeLastEnergies(evaluation) +
                      "Common causes are a clash, a time step too long for free hydrogens, and a geometry outside the "
                      "model's domain; minimize first, or use a shorter time step.");
 }
@@ -189,13 +171,14 @@ std::string Evaluation::describeNeighbor(int particle) const {
            " nm away. ";
 }
 
-std::string Evaluation::describeLastEnergies() const {
-    const long long count = std::min<long long>(numEvaluations, lastEnergies.size());
+/** Of the evaluations before this one. */
+std::string Evaluation::describeLastEnergies(long long before) const {
+    const long long count = std::min<long long>(before - 1, numLastEnergies - 1);
     if (count == 0)
         return "";
     std::string text = "The last good energies were";
-    for (long long i = numEvaluations - count; i < numEvaluations; i++)
-        text += " " + number(lastEnergies[i % lastEnergies.size()] * model->getSpec().getEnergyInKJPerMol());
+    for (long long i = before - count; i < before; i++)
+        text += " " + number(lastEnergies[(i - 1) % numLastEnergies] * model->getSpec().getEnergyInKJPerMol());
     return text + " kJ/mol (without the model's constant). ";
 }
 

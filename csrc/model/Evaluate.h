@@ -15,7 +15,7 @@ namespace openmmnnp {
  *
  * All numbers here are in the model's units.  After a first evaluation, no memory is allocated outside the model.
  */
-class OPENMMNNP_EXPORT Evaluation : private OutputReader {
+class OPENMMNNP_EXPORT Evaluation : protected OutputReader {
 public:
     /**
      * `particles` maps the model's particles to those of the System (empty: they are the same); `derivatives` names the
@@ -23,6 +23,7 @@ public:
      */
     Evaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {},
                const std::vector<std::string>& derivatives = {});
+    virtual ~Evaluation() = default;
 
     ModelInputs& getInputs() {
         return inputs;
@@ -31,9 +32,11 @@ public:
         return *model;
     }
     /** Evaluate the model, unless the last evaluation had bit-identical inputs and gave what is wanted now. */
-    void run(bool withForces);
+    virtual void run(bool withForces);
     /** Throw if a force of the last evaluation has a component that is not below this, in the model's unit. */
-    void checkForcesBelow(double limit) const;
+    void checkForcesBelow(double limit) const {
+        checkForcesBelow(limit, numEvaluations);
+    }
     /** Forget the last evaluation. */
     void invalidate();
 
@@ -59,7 +62,7 @@ public:
         std::vector<int64_t> shape;
         std::vector<double> values;
     };
-    const Extra* findExtra(const std::string& name) const;
+    virtual const Extra* findExtra(const std::string& name);
     long long getNumEvaluations() const {
         return numEvaluations;
     }
@@ -67,22 +70,17 @@ public:
         return numReused;
     }
 
-private:
+protected:
     void read(const std::vector<TensorView>& outputs) override;
-    void readEnergy(const TensorView& output);
-    void readForces(const TensorView& output);
-    void readDerivative(const TensorView& output, size_t index);
-    void readExtra(const TensorView& output, Extra& extra);
+    /** Throw if a coordinate that the model is given is not finite. */
     void checkPositions() const;
-    [[noreturn]] void fail(const std::string& what, int particle, long long number) const;
-    [[noreturn]] void failNonFinite(const std::string& what, int particle) const;
-    std::string describeForce(int particle) const;
-    std::string describeNeighbor(int particle) const;
-    std::string describeParticle(int particle) const;
-    std::string describeLastEnergies() const;
+    /** Throw if energy, forces (if they were wanted) or a derivative of this evaluation are not finite. */
+    void checkFinite(long long evaluation) const;
+    void checkForcesBelow(double limit, long long evaluation) const;
+    [[noreturn]] void fail(const std::string& what, int particle, long long evaluation) const;
+    void keepEnergy(long long evaluation);
 
     std::shared_ptr<Model> model;
-    std::vector<int> particles;
     ModelInputs inputs;
     int energyOutput, forcesOutput;
     std::vector<int> derivativeOutputs, derivativeInputs;
@@ -91,7 +89,16 @@ private:
     std::vector<double> forces, derivatives;
     bool valid = false, withForces = false;
     long long numEvaluations = 0, numReused = 0;
-    std::array<double, 3> lastEnergies{};
+    static constexpr int numLastEnergies = 4;
+    std::array<double, numLastEnergies> lastEnergies{}; // that of evaluation i at (i - 1) % numLastEnergies
+
+private:
+    std::string describeForce(int particle) const;
+    std::string describeNeighbor(int particle) const;
+    std::string describeParticle(int particle) const;
+    std::string describeLastEnergies(long long before) const;
+
+    std::vector<int> particles;
 };
 
 } // namespace openmmnnp

@@ -55,6 +55,22 @@ TensorView TensorView::contiguous(void* data, DType dtype, const std::vector<int
     return view;
 }
 
+TensorView TensorView::sameShape(void* otherData, DType otherDtype) const {
+    TensorView view = *this;
+    view.data = otherData;
+    view.dtype = otherDtype;
+    int64_t stride = 1;
+    for (int axis = rank - 1; axis >= 0; axis--) {
+        view.strides[axis] = stride;
+        stride *= sizes[axis];
+    }
+    return view;
+}
+
+bool TensorView::hasShapeOf(const TensorView& other) const {
+    return rank == other.rank && std::equal(sizes, sizes + rank, other.sizes);
+}
+
 int64_t TensorView::count() const {
     int64_t product = 1;
     for (int axis = 0; axis < rank; axis++)

@@ -1,6 +1,7 @@
 #ifndef OPENMMNNP_MODEL_H_
 #define OPENMMNNP_MODEL_H_
 
+#include "model/ModelDevice.h"
 #include "openmmnnp/ModelSpec.h"
 #include <cstdint>
 #include <mutex>
@@ -11,7 +12,9 @@ namespace openmmnnp {
 
 enum class DType { Float32, Float64, Int32, Int64, Other };
 
-/** A tensor in memory that somebody else owns.  Null data: the tensor was not asked for. */
+/**
+ * A tensor in memory that somebody else owns, on the host or on a device.  Null data: the tensor was not asked for.
+ */
 struct OPENMMNNP_EXPORT TensorView {
     static constexpr int maxRank = 8;
     void* data = nullptr;
@@ -22,9 +25,13 @@ struct OPENMMNNP_EXPORT TensorView {
 
     /** A contiguous tensor. */
     static TensorView contiguous(void* data, DType dtype, const std::vector<int64_t>& shape);
+    /** A contiguous tensor of this one's shape elsewhere. */
+    TensorView sameShape(void* data, DType dtype) const;
     int64_t count() const;
     bool isContiguous() const;
-    /** Copy to doubles in row-major order, whatever the strides.  Only for Float32, Float64, Int32, Int64. */
+    bool hasShapeOf(const TensorView& other) const;
+    /** Copy to doubles in row-major order, whatever the strides.  Only on the host, and only for Float32, Float64,
+        Int32, Int64. */
     void copyTo(double* target) const;
     /** "float32 [22, 3]", for messages. */
     std::string describe() const;
@@ -37,6 +44,8 @@ struct Request {
     bool forces = true;
     /** Give dE/dp as well for these inputs (indices into ModelSpec::inputs). */
     const std::vector<int>* derivatives = nullptr;
+    /** CUstream of the device's primary context on which a CUDA model is enqueued; null is its default stream. */
+    void* stream = nullptr;
 };
 
 /** Takes the outputs of an evaluation while the tensors live. */
@@ -49,14 +58,21 @@ public:
 
 /**
  * A loaded model.  It is immutable and shared by all Contexts of a process that run it on the same device.
+ *
+ * On a CUDA device the tensors lie in the device's memory and are never read by the host, an evaluation is only
+ * enqueued, on the caller's stream, and the primary context of the device must be current for the calls and for the
+ * destructor.
  */
 class OPENMMNNP_EXPORT Model {
 public:
-    explicit Model(const ModelSpec& spec) : spec(spec), outputNames(spec.outputs) {}
+    Model(const ModelSpec& spec, const ModelDevice& device) : spec(spec), device(device), outputNames(spec.outputs) {}
     virtual ~Model() = default;
 
     const ModelSpec& getSpec() const {
         return spec;
+    }
+    const ModelDevice& getDevice() const {
+        return device;
     }
     /** Names of what evaluate() gives, in order: the outputs of the spec, then those that the model derives. */
     const std::vector<std::string>& getOutputNames() const {
@@ -66,6 +82,11 @@ public:
     int findOutput(const std::string& name) const;
     /** One evaluation at a time; the inputs stand in the order of the spec.  Throws ModelError. */
     void evaluate(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader);
+    /**
+     * Copy an output into memory of the caller's, of the same shape on the same device, whatever dtypes and strides.
+     * Only for an OutputReader while it reads; on a CUDA device the copy is enqueued on the evaluation's stream.
+     */
+    virtual void copyOutput(int output, const TensorView& target) = 0;
     /** Threads that torch may use inside an evaluation; 0 if unknown. */
     virtual int getNumThreads() const = 0;
     /** Version of the torch that runs the model. */
@@ -77,6 +98,7 @@ public:
 protected:
     virtual void run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) = 0;
     const ModelSpec spec;
+    const ModelDevice device;
     std::vector<std::string> outputNames;
 
 private:

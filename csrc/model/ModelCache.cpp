@@ -23,7 +23,7 @@ std::string cacheKey(const ModelFile& file, const LoadOptions& options) {
 std::shared_ptr<Model> load(const ModelFile& file, const LoadOptions& options) {
     std::shared_ptr<Model> model;
     if (file.getFormat() == ModelFile::Format::AotInductor)
-        model = std::make_shared<AotiModel>(file, options.device);
+        model = std::make_shared<AotiModel>(file, ModelDevice::parse(options.device), options.computeCapability);
     else
         model = TorchScriptLibrary::get().load(file, options);
     if (options.checkReferences)

@@ -11,7 +11,8 @@ namespace openmmnnp {
 
 /** Where a model is loaded, and what a file without a spec leaves open. */
 struct OPENMMNNP_EXPORT LoadOptions {
-    std::string device = "cpu";
+    std::string device = "cpu"; // or "cuda:N"
+    int computeCapability = 0;  // of a CUDA device, ten times major plus minor; 0: packages are not checked for it
     bool checkReferences = true;
     // Only for a TorchScript file without a spec (openmm-torch's contract):
     std::string dtype = "float64";

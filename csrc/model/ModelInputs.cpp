@@ -66,6 +66,11 @@ double ModelInputs::getReal(size_t element) const {
                                    : reinterpret_cast<const float*>(block.data())[element];
 }
 
+void ModelInputs::setPositions(const double* values) {
+    for (int i = 0; i < 3 * numParticles; i++)
+        setReal(i, values[i]);
+}
+
 void ModelInputs::setBox(const double box[9]) {
     for (int i = 0; i < 9; i++)
         setReal(boxOffset + i, box[i]);

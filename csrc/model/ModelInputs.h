@@ -28,6 +28,7 @@ public:
     T* getPositions() {
         return reinterpret_cast<T*>(block.data());
     }
+    void setPositions(const double* values); // [n][3]
     bool hasBox() const {
         return boxOffset >= 0;
     }
@@ -43,6 +44,10 @@ public:
     /** In the order of the spec. */
     const std::vector<TensorView>& getViews() const {
         return views;
+    }
+    /** Does an input change from evaluation to evaluation (positions, box, parameters)?  The others are fixed. */
+    bool changes(size_t input) const {
+        return integerBuffers[input].empty();
     }
     /** A coordinate in the model's length unit. */
     double getPosition(int particle, int axis) const;

@@ -1,5 +1,6 @@
 #include "model/References.h"
-#include "model/Evaluate.h"
+#include "model/DeviceEvaluate.h"
+#include "model/TorchScope.h"
 #include <cmath>
 #include <cstdio>
 
@@ -58,6 +59,34 @@ void compare(const Evaluation& evaluation, const ModelSpec& spec, const SpecRefe
                          number(rms) + "; at most " + number(tolerance.force) + " of them is allowed." + advice);
 }
 
+void setInputs(Evaluation& evaluation, const SpecReference& reference) {
+    for (const auto& [input, array] : reference.inputs)
+        evaluation.getInputs().set(input, array);
+}
+
+/** An evaluation on a device with memory of torch's, on the default stream. */
+class ReferenceOnDevice : public DeviceEvaluation {
+public:
+    ReferenceOnDevice(std::shared_ptr<Model> shared, int n) : DeviceEvaluation(std::move(shared), n) {}
+
+    /** After all inputs are set. */
+    void evaluate() {
+        const int64_t n = inputs.getNumParticles();
+        const TorchScope scope(model->getDevice(), nullptr);
+        positions = TorchTensor::allocate(inputs.getDType(), {n, 3}, model->getDevice());
+        results = TorchTensor::allocate(DType::Float64, {1 + 3 * n}, model->getDevice());
+        positions.copyFrom(
+            TorchTensor::wrap(TensorView::contiguous(inputs.getPositions<char>(), inputs.getDType(), {n, 3}), {}));
+        auto* numbers = static_cast<double*>(results.view().data);
+        bind({positions.view().data, numbers, nullptr, numbers + 1}, nullptr);
+        run(true);
+        waitForResults();
+    }
+
+private:
+    TorchTensor positions, results; // [n][3]; energy, then forces [n][3]
+};
+
 } // namespace
 
 void checkReferences(Model& model) {
@@ -74,11 +103,18 @@ void checkReferences(Model& model) {
                              describeShape(reference.forces.shape) + ", but " + describeShape(positions.shape) +
                              " is needed.");
         // The evaluation does not own the model: it ends with this scope.
-        Evaluation evaluation(std::shared_ptr<Model>(&model, [](Model*) {}), n);
-        for (const auto& [input, array] : reference.inputs)
-            evaluation.getInputs().set(input, array);
-        evaluation.run(true);
-        compare(evaluation, spec, reference, n, ++index);
+        const std::shared_ptr<Model> shared(&model, [](Model*) {});
+        if (model.getDevice().isCuda) {
+            ReferenceOnDevice evaluation(shared, n);
+            setInputs(evaluation, reference);
+            evaluation.evaluate();
+            compare(evaluation, spec, reference, n, ++index);
+        } else {
+            Evaluation evaluation(shared, n);
+            setInputs(evaluation, reference);
+            evaluation.run(true);
+            compare(evaluation, spec, reference, n, ++index);
+        }
     }
 }
 

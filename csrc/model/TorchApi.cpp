@@ -2,11 +2,14 @@
 #include "openmmnnp/TorchLibrary.h"
 #include <cstdlib>
 #include <dlfcn.h>
+#include <filesystem>
 #include <mutex>
 
 namespace openmmnnp {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 std::mutex folderMutex;
 std::string torchFolder;
@@ -31,6 +34,28 @@ void* openTorch() {
         return opened;
     throw ModelError("Cannot load PyTorch from '" + path + "': " + dlerror() +
                      ". Install torch 2.11 or newer, or set OPENMMNNP_TORCH_LIB to the folder of libtorch_cpu.so.");
+}
+
+/** libtorch_cuda from the folder of libtorch_cpu; null, with a reason if it is there, if it cannot be opened. */
+void* openTorchCuda(const TorchApi& api, std::string& problem) {
+    if (void* loaded = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD | RTLD_GLOBAL))
+        return loaded;
+    Dl_info info;
+    if (dladdr(reinterpret_cast<void*>(api.deviceTypeCpu), &info) == 0)
+        return nullptr;
+    const fs::path path = fs::path(info.dli_fname).parent_path() / "libtorch_cuda.so";
+    std::error_code ignored;
+    if (!fs::exists(path, ignored))
+        return nullptr;
+    void* opened = dlopen(path.c_str(), RTLD_LAZY | RTLD_GLOBAL);
+    if (opened == nullptr)
+        problem = dlerror();
+    return opened;
+}
+
+template <class F>
+void takeOptional(void* library, const char* name, F& function) {
+    function = library == nullptr ? nullptr : reinterpret_cast<F>(dlsym(library, name));
 }
 
 template <class F>
@@ -58,9 +83,18 @@ TorchApi loadApi() {
     take(library, "aoti_torch_get_strides", api.getStrides);
     take(library, "aoti_torch_get_dtype", api.getDtype);
     take(library, "aoti_torch_get_device_type", api.getDeviceType);
+    take(library, "aoti_torch_get_device_index", api.getDeviceIndex);
+    take(library, "aoti_torch_empty_strided", api.emptyStrided);
+    take(library, "aoti_torch_copy_", api.copy);
     take(library, "aoti_torch_abi_version", api.abiVersion);
     api.maxThreads = reinterpret_cast<int (*)()>(dlsym(library, "omp_get_max_threads"));
     api.setThreads = reinterpret_cast<void (*)(int)>(dlsym(library, "omp_set_num_threads"));
+    takeOptional(library, "aoti_torch_device_type_cuda", api.deviceTypeCuda);
+    void* cuda = openTorchCuda(api, api.cudaProblem);
+    takeOptional(cuda, "aoti_torch_create_cuda_guard", api.createCudaGuard);
+    takeOptional(cuda, "aoti_torch_delete_cuda_guard", api.deleteCudaGuard);
+    takeOptional(cuda, "aoti_torch_create_cuda_stream_guard", api.createCudaStreamGuard);
+    takeOptional(cuda, "aoti_torch_delete_cuda_stream_guard", api.deleteCudaStreamGuard);
     return api;
 }
 
@@ -74,6 +108,17 @@ void setTorchLibraryFolder(const std::string& folder) {
 const TorchApi& TorchApi::get() {
     static const TorchApi api = loadApi();
     return api;
+}
+
+void TorchApi::requireCuda() const {
+    if (deviceTypeCuda && createCudaGuard && deleteCudaGuard && createCudaStreamGuard && deleteCudaStreamGuard)
+        return;
+    if (!cudaProblem.empty())
+        throw ModelError("torch " + getVersion() + "'s library for CUDA cannot be loaded: " + cudaProblem +
+                         ". Install torch with CUDA again, or choose another Platform.");
+    throw ModelError("The model is to run on a CUDA device, but torch " + getVersion() +
+                     " is installed without CUDA: run pip install --force-reinstall 'torch==" + getVersion() +
+                     "' --index-url https://download.pytorch.org/whl/cu130, or choose another Platform.");
 }
 
 std::string TorchApi::getMinorVersion() const {

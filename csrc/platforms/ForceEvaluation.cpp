@@ -28,8 +28,8 @@ void checkSameInterface(const Model& now, const Model& next) {
 } // namespace
 
 ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::System& system, const std::string& device,
-                                 const std::string& contractDtype)
-    : force(original), device(device), contractDtype(contractDtype),
+                                 const std::string& contractDtype, int computeCapability)
+    : force(original), device(device), contractDtype(contractDtype), computeCapability(computeCapability),
       numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size()) : system.getNumParticles()) {
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++) {
         const std::string& name = force.getEnergyParameterDerivativeName(i);
@@ -57,6 +57,7 @@ void ForceEvaluation::update(const NNPForce& newForce, const OpenMM::System& sys
 std::shared_ptr<Model> ForceEvaluation::load(const NNPForce& source) const {
     LoadOptions options;
     options.device = device;
+    options.computeCapability = computeCapability;
     options.checkReferences = source.getCheckReferences();
     options.dtype = contractDtype;
     options.periodic = source.usesPeriodicBoundaryConditions();
@@ -68,7 +69,12 @@ std::shared_ptr<Model> ForceEvaluation::load(const NNPForce& source) const {
 
 std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& source,
                                                             std::shared_ptr<Model> model) const {
-    auto made = std::make_unique<Evaluation>(std::move(model), numParticles, source.getParticles(), derivativeNames);
+    std::unique_ptr<Evaluation> made;
+    if (model->getDevice().isCuda)
+        made =
+            std::make_unique<DeviceEvaluation>(std::move(model), numParticles, source.getParticles(), derivativeNames);
+    else
+        made = std::make_unique<Evaluation>(std::move(model), numParticles, source.getParticles(), derivativeNames);
     ModelInputs& inputs = made->getInputs();
     inputs.setIntegers("atomic_numbers", source.getAtomicNumbers());
     inputs.setIntegers("types", source.getTypes());
@@ -137,7 +143,12 @@ Diagnostics ForceEvaluation::getDiagnostics() const {
     diagnostics.energyOffset = constantEnergy;
     diagnostics.particles = numParticles;
     diagnostics.threads = model.getNumThreads();
-    diagnostics.cudaGraphReason = device == "cpu" ? "the model runs on the CPU" : "";
+    diagnostics.cudaGraphReason = "the model runs on the CPU";
+    if (model.getDevice().isCuda) {
+        const auto& onDevice = static_cast<const DeviceEvaluation&>(*evaluation);
+        diagnostics.cudaGraph = onDevice.isCaptured();
+        diagnostics.cudaGraphReason = onDevice.getGraphReason();
+    }
     diagnostics.evaluations = evaluation->getNumEvaluations();
     diagnostics.reused = evaluation->getNumReused();
     diagnostics.skipped = numSkipped;

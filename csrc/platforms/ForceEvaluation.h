@@ -1,7 +1,7 @@
 #ifndef OPENMMNNP_FORCE_EVALUATION_H_
 #define OPENMMNNP_FORCE_EVALUATION_H_
 
-#include "model/Evaluate.h"
+#include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
 #include "openmmnnp/NNPForce.h"
 #include <memory>
@@ -18,10 +18,11 @@ namespace openmmnnp {
 class OPENMMNNP_EXPORT ForceEvaluation {
 public:
     /**
-     * Load the model.  `contractDtype` is what a model without a spec gets for positions.  Throws ModelError.
+     * Load the model.  `contractDtype` is what a model without a spec gets for positions; `computeCapability` is as in
+     * LoadOptions.  Throws ModelError.
      */
     ForceEvaluation(const NNPForce& force, const OpenMM::System& system, const std::string& device,
-                    const std::string& contractDtype);
+                    const std::string& contractDtype, int computeCapability = 0);
     /** Take model, atomic numbers, types, charge and multiplicity from a force that is otherwise the same. */
     void update(const NNPForce& force, const OpenMM::System& system);
     void skip();
@@ -30,6 +31,10 @@ public:
 
     Evaluation& getEvaluation() {
         return *evaluation;
+    }
+    /** The same where the model runs on a CUDA device; its bind() is left to the caller, also after update(). */
+    DeviceEvaluation& getDeviceEvaluation() {
+        return static_cast<DeviceEvaluation&>(*evaluation);
     }
     int getNumParticles() const {
         return numParticles;
@@ -74,7 +79,7 @@ private:
 
     NNPForce force; // as it was when the Context was created or last updated
     std::string device, contractDtype;
-    int numParticles;
+    int computeCapability, numParticles;
     std::unique_ptr<Evaluation> evaluation;
     std::vector<std::string> parameterNames, derivativeNames;
     std::string scaleDerivativeName;

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import openmm
+import openmm.version
 import pytest
 import torch
 
@@ -27,16 +29,16 @@ class Spring(torch.nn.Module):
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The C++ tests, built against the installed package."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the C++ tests, built against the installed package."""
     build = tmp_path_factory.mktemp("cpp")
     for command in (
         ["cmake", "-S", SOURCE, "-B", build, f"-DPython_EXECUTABLE={sys.executable}"],
-        ["cmake", "--build", build, "--target", "test_force"],
+        ["cmake", "--build", build, "--target", "test_force", "test_device", "test_check_kernel"],
     ):
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
-    return build / "test_force"
+    return build
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +53,10 @@ def springs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "spring.pt", folder / "spring.pt2"]
 
 
-def test_program_without_python(program: Path, springs: list[Path]) -> None:
+def test_program_without_python(programs: Path, springs: list[Path]) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
     result = subprocess.run(
-        [program, PACKAGE / "lib" / "plugins", *springs],
+        [programs / "test_force", PACKAGE / "lib" / "plugins", *springs],
         capture_output=True,
         text=True,
         env={**os.environ, "OPENMMNNP_TORCH_LIB": str(torch_lib)},
@@ -62,6 +64,14 @@ def test_program_without_python(program: Path, springs: list[Path]) -> None:
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("no allocation of our own") == 2
+
+
+def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path]) -> None:
+    torch_lib = Path(torch.__file__).parent / "lib"
+    result = subprocess.run([programs / "test_device", torch_lib, *springs], capture_output=True, text=True)
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr.count("openmm-nnp: the model of this test runs without a CUDA graph: ") == 4
 
 
 def _symbols(library: Path) -> str:
@@ -86,6 +96,35 @@ def test_torch_library_is_free_of_python() -> None:
     symbols = _symbols(library)
     assert "torch::jit" in symbols
     assert not re.search(r"\bPy[A-Z_]", symbols)
+
+
+def _names(library: Path, *options: str) -> set[str]:
+    """Symbols of a library, without weak ones that nobody defines."""
+    lines = subprocess.run(["nm", "-D", *options, library], capture_output=True, text=True, check=True).stdout
+    return {line.split()[-1].split("@")[0] for line in lines.splitlines() if line.split()[-2] != "w"}
+
+
+def test_cuda_plugin_needs_only_what_openmm_loads_before_it() -> None:
+    plugin = PACKAGE / "lib" / "plugins" / "libOpenMMNNPCUDA.so"
+    if not plugin.exists():
+        pytest.skip("built without CUDA's headers")
+    openmm_lib = Path(openmm.version.openmm_library_path)
+    platform = openmm_lib / "plugins" / "libOpenMMCUDA.so"
+    installed = platform.exists()
+    if not installed:  # the OpenCL platform holds the classes that both share
+        platform = openmm_lib / "plugins" / "libOpenMMOpenCL.so"
+    found = subprocess.run(["ldd", plugin], capture_output=True, text=True, check=True).stdout
+    libraries = [Path(path) for path in re.findall(r"=> (/\S+)", found)] + [platform]
+    missing = _names(plugin, "--undefined-only") - set().union(*(_names(x, "--defined-only") for x in libraries))
+    driver = {name for name in missing if re.fullmatch(r"cu[A-Z]\w+", name)}
+    assert "cuCtxPushCurrent_v2" in driver
+    rest = subprocess.run(["c++filt"], input="\n".join(missing - driver), capture_output=True, text=True).stdout
+    assert not [name for name in rest.split("\n") if name and (installed or "OpenMM::Cuda" not in name)]
+
+
+def test_kernel_that_checks_an_evaluation(programs: Path) -> None:
+    result = subprocess.run([programs / "test_check_kernel"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize("name", ["lib/libOpenMMNNP.so", "lib/plugins/libOpenMMNNPReference.so"])

@@ -1,4 +1,6 @@
 #include "model/torchscript/TorchScriptModel.h"
+#include "model/TorchScope.h"
+#include "model/torchscript/TorchError.h"
 #include <ATen/Parallel.h>
 #include <algorithm>
 #include <sstream>
@@ -13,20 +15,6 @@ namespace {
 
 const std::string parameterPrefix = "parameters.";
 const std::string derivativePrefix = "parameter_derivative.";
-
-/** The cause in torch's exception, without its traces. */
-std::string causeOf(const std::exception& exception) {
-    std::string text = exception.what();
-    if (const auto* error = dynamic_cast<const c10::Error*>(&exception))
-        text = error->what_without_backtrace();
-    const size_t marker = text.rfind("Error: ");
-    if (marker != std::string::npos)
-        text = text.substr(text.rfind('\n', marker) + 1);
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '.'))
-        text.pop_back();
-    const size_t trace = std::min(text.find("\nException raised from"), text.find("\n\nAt:"));
-    return text.substr(0, std::min<size_t>(trace, 600));
-}
 
 torch::Dtype torchDtype(DType dtype) {
     switch (dtype) {
@@ -48,18 +36,36 @@ DType dtypeOf(const torch::Tensor& tensor) {
     return DType::Other;
 }
 
-torch::Tensor wrapView(const TensorView& view) {
-    return torch::from_blob(view.data, torch::IntArrayRef(view.sizes, view.rank), torchDtype(view.dtype));
+torch::Device torchDevice(const ModelDevice& device) {
+    return device.isCuda ? torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(device.index)) : torch::kCPU;
 }
 
-TensorView viewOf(const torch::Tensor& tensor, const std::string& name) {
+torch::Tensor wrapView(const TensorView& view, const ModelDevice& modelDevice) {
+    const torch::Device device = torchDevice(modelDevice);
+    return at::for_blob(view.data, torch::IntArrayRef(view.sizes, view.rank))
+        .options(torch::device(device).dtype(torchDtype(view.dtype)))
+        .target_device(device)
+        .make_tensor();
+}
+
+const std::string bakedDevice =
+    "a device is baked into its code. Take the device from the inputs (positions.device) and export it again.";
+
+/** The sentence for what went wrong inside the model. */
+std::string describeFailure(const std::exception& error) {
+    const std::string cause = causeOf(error);
+    const bool devicesMixed =
+        cause.find("on the same device") != std::string::npos || cause.find("different device") != std::string::npos;
+    return "The model failed: " + cause + (devicesMixed ? ": " + bakedDevice : ".");
+}
+
+TensorView viewOf(const torch::Tensor& tensor, const std::string& name, const ModelDevice& device) {
     TensorView view;
     if (!tensor.defined())
         return view;
-    if (!tensor.device().is_cpu())
+    if (tensor.device() != torchDevice(device))
         throw ModelError("The model returned '" + name + "' on the device " + tensor.device().str() +
-                         ", but it was run on the CPU: a device is baked into its code. Take the device from the "
-                         "inputs (positions.device) and export it again.");
+                         ", but it was run on " + device.describe() + ": " + bakedDevice);
     if (tensor.layout() != torch::kStrided || tensor.dim() > TensorView::maxRank)
         throw ModelError("The model returned '" + name + "' that is not a dense tensor of at most 8 axes.");
     view.data = tensor.data_ptr();
@@ -69,6 +75,14 @@ TensorView viewOf(const torch::Tensor& tensor, const std::string& name) {
     std::copy_n(tensor.strides().data(), view.rank, view.strides);
     return view;
 }
+
+/** Gives the results of an evaluation free, also if something went wrong. */
+struct ClearAtEnd {
+    std::vector<torch::Tensor>& tensors;
+    ~ClearAtEnd() {
+        std::fill(tensors.begin(), tensors.end(), torch::Tensor());
+    }
+};
 
 /** Freezing removes detach() as if it did nothing, and with it the end that it puts to a gradient. */
 bool detaches(const torch::jit::Module& module) {
@@ -101,11 +115,12 @@ void checkSignature(const torch::jit::Module& module, const ModelSpec& spec) {
 
 } // namespace
 
-TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& modelSpec, const std::string&)
-    : Model(modelSpec) {
+TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& modelSpec, const ModelDevice& device)
+    : Model(modelSpec, device) {
+    const TorchScope scope(device);
     std::istringstream stream(file.getBytes());
     try {
-        module = torch::jit::load(stream, torch::kCPU);
+        module = torch::jit::load(stream, torchDevice(device));
         module.eval();
         for (torch::Tensor parameter : module.parameters())
             parameter.requires_grad_(false);
@@ -136,6 +151,8 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
 }
 
 void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request& request, OutputReader& reader) {
+    const TorchScope scope(device, request.stream);
+    const ClearAtEnd clear{results};
     try {
         // The graph was optimized when it was frozen; torch's profiling executor would specialize it on shapes again
         // and again.
@@ -147,12 +164,16 @@ void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request&
     } catch (const ModelError&) {
         throw;
     } catch (const std::exception& error) {
-        throw ModelError("The model failed: " + causeOf(error) + ".");
+        throw ModelError(describeFailure(error));
     }
     for (size_t i = 0; i < results.size(); i++)
-        views[i] = viewOf(results[i], outputNames[i]);
+        views[i] = viewOf(results[i], outputNames[i], device);
     reader.read(views);
-    std::fill(results.begin(), results.end(), torch::Tensor());
+}
+
+void TorchScriptModel::copyOutput(int output, const TensorView& target) {
+    const torch::NoGradGuard noGradients;
+    wrapView(target, device).copy_(results[output], true);
 }
 
 /** Tensors of the inputs with respect to which something is differentiated; undefined for the others. */
@@ -160,11 +181,11 @@ std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<Tensor
                                                         const Request& request) const {
     std::vector<torch::Tensor> leaves(inputs.size());
     if (derivesForces && request.forces)
-        leaves[positionsInput] = wrapView(inputs[positionsInput]).requires_grad_();
+        leaves[positionsInput] = wrapView(inputs[positionsInput], device).requires_grad_();
     if (request.derivatives != nullptr)
         for (const int input : *request.derivatives)
             if (derivesParameter[input])
-                leaves[input] = wrapView(inputs[input]).requires_grad_();
+                leaves[input] = wrapView(inputs[input], device).requires_grad_();
     return leaves;
 }
 
@@ -173,7 +194,7 @@ std::vector<torch::jit::IValue> TorchScriptModel::wrap(const std::vector<TensorV
     std::vector<torch::jit::IValue> values;
     values.reserve(inputs.size());
     for (size_t i = 0; i < inputs.size(); i++)
-        values.emplace_back(leaves[i].defined() ? leaves[i] : wrapView(inputs[i]));
+        values.emplace_back(leaves[i].defined() ? leaves[i] : wrapView(inputs[i], device));
     return values;
 }
 
@@ -222,7 +243,7 @@ void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, c
     if (variables.empty())
         return;
     if (energy.numel() != 1)
-        throw ModelError("The model returned an energy that is " + viewOf(energy, "energy").describe() +
+        throw ModelError("The model returned an energy that is " + viewOf(energy, "energy", device).describe() +
                          ", but one number, float32 or float64 [], is needed.");
     if (!energy.requires_grad())
         throw ModelError("The model's energy has no gradient (was it detached, rounded, or computed with .data, numpy "
@@ -250,5 +271,5 @@ std::string TorchScriptModel::getTorchVersion() const {
 extern "C" OPENMMNNP_EXPORT openmmnnp::Model* openmmnnpCreateTorchScriptModel(const openmmnnp::ModelFile& file,
                                                                               const openmmnnp::LoadOptions& options) {
     return new openmmnnp::TorchScriptModel(file, file.getSpec() ? *file.getSpec() : options.getContract(),
-                                           options.device);
+                                           openmmnnp::ModelDevice::parse(options.device));
 }

@@ -14,7 +14,8 @@ namespace openmmnnp {
  */
 class TorchScriptModel : public Model {
 public:
-    TorchScriptModel(const ModelFile& file, const ModelSpec& spec, const std::string& device);
+    TorchScriptModel(const ModelFile& file, const ModelSpec& spec, const ModelDevice& device);
+    void copyOutput(int output, const TensorView& target) override;
     int getNumThreads() const override;
     std::string getTorchVersion() const override;
 

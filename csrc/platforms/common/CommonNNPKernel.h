@@ -60,9 +60,11 @@ protected:
 
     OpenMM::ContextImpl& impl;
     OpenMM::ComputeContext& context;
+    NNPForce force; // as it was when the Context was created or last updated
     std::unique_ptr<ForceEvaluation> evaluation;
     OpenMM::ComputeArray positions;              // [n][3] of the model's dtype and length unit
     bool withForces = false, withEnergy = false; // what the evaluation that was begun is asked for
+    double scale = 1;                            // by which its energy and forces are multiplied
     StageClock clock;
 
 private:
@@ -82,7 +84,6 @@ private:
     void bindAccumulate(int count);
     void setReal(OpenMM::ComputeKernelImpl& kernel, int index, double value);
 
-    NNPForce force;    // as it was when the Context was created or last updated
     int groupFlag = 0; // of the Context's copy, which a CustomCVForce gives a group of its own
     std::unique_ptr<ScaleParameter> scaleParameter;
     std::unique_ptr<ParticleMap> particles;
@@ -90,7 +91,6 @@ private:
     OpenMM::ComputeArray derivativeIndices;
     bool gatherIsBound = false, scatterIsBound = false, accumulateIsBound = false;
     bool overlaps = false, begun = false, checkedMolecules = false;
-    double scale = 1;
 };
 
 } // namespace openmmnnp

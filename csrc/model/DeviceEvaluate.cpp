@@ -1,0 +1,206 @@
+#include "model/DeviceEvaluate.h"
+#include "model/CheckOutputs.h"
+#include "model/TorchScope.h"
+#include "openmmnnp/InterpreterLock.h"
+#include <algorithm>
+#include <cmath>
+
+namespace openmmnnp {
+
+namespace {
+
+/** How far a replayed graph may be from the plain evaluation. */
+struct Tolerance {
+    double energyRelative, energyPerParticle, force; // energyPerParticle in kJ/mol; force relative to their rms
+};
+
+constexpr Tolerance singleTolerance = {1e-6, 1e-5, 1e-5};
+constexpr Tolerance doubleTolerance = {1e-9, 0, 1e-9};
+constexpr double floorOfNumbers = 1e-9; // in kJ/mol (/nm): a result of zero has no relative error
+
+double rms(const double* a, const double* b, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += std::pow(a[i] - (b ? b[i] : 0), 2);
+    return std::sqrt(sum / std::max<size_t>(count, 1));
+}
+
+/** Copy device memory to the host and wait for it; within a TorchScope. */
+void downloadTo(void* target, void* source, DType dtype, int64_t count, const ModelDevice& device) {
+    TorchTensor host = TorchTensor::wrap(TensorView::contiguous(target, dtype, {count}), {});
+    host.copyFrom(TorchTensor::wrap(TensorView::contiguous(source, dtype, {count}), device));
+}
+
+} // namespace
+
+DeviceEvaluation::DeviceEvaluation(std::shared_ptr<Model> sharedModel, int numParticles,
+                                   std::vector<int> particleIndices, const std::vector<std::string>& derivativeNames)
+    : Evaluation(std::move(sharedModel), numParticles, std::move(particleIndices), derivativeNames),
+      ownInputs(model->getSpec().inputs.size()), deviceViews(ownInputs.size()), extraTensors(extras.size()) {}
+
+DeviceEvaluation::~DeviceEvaluation() = default;
+
+void DeviceEvaluation::bind(const Memory& where, void* onStream, std::unique_ptr<GraphReplay> newReplay) {
+    invalidate();
+    memory = where;
+    stream = onStream;
+    replay = std::move(newReplay);
+    const TorchScope scope(model->getDevice(), stream);
+    for (size_t i = 0; i < deviceViews.size(); i++) {
+        const TensorView& view = inputs.getViews()[i];
+        if (model->getSpec().inputs[i] == "positions") {
+            deviceViews[i] = view.sameShape(memory.positions, view.dtype);
+            continue;
+        }
+        // Each in memory of its own: compiled kernels are fastest where data begin at a multiple of 16 bytes.
+        if (!ownInputs[i].isDefined())
+            ownInputs[i] = TorchTensor::allocateLike(view, view.dtype, model->getDevice());
+        deviceViews[i] = ownInputs[i].view();
+        upload(i);
+    }
+    inputs.remember();
+}
+
+void DeviceEvaluation::upload(size_t input) {
+    ownInputs[input].copyFrom(TorchTensor::wrap(inputs.getViews()[input], {}), false);
+}
+
+/** Box and parameters, if they are not those of the last evaluation; positions on the host take no part. */
+void DeviceEvaluation::uploadChanged() {
+    if (inputs.equalLast())
+        return;
+    const TorchScope scope(model->getDevice(), stream);
+    for (size_t i = 0; i < ownInputs.size(); i++)
+        if (ownInputs[i].isDefined() && inputs.changes(i))
+            upload(i);
+    inputs.remember();
+}
+
+void DeviceEvaluation::run(bool forcesWanted) {
+    valid = false;
+    withForces = forcesWanted;
+    // A graph always holds the forces: replaying it costs less than enqueuing the energy alone.
+    wantsForces = forcesWanted || (replay != nullptr && replay->isPossible());
+    {
+        const WithoutInterpreterLock unlocked;
+        uploadChanged();
+        if (replay != nullptr)
+            replay->run(*this, stream);
+        else
+            enqueue();
+    }
+    numEvaluations++;
+    valid = true;
+}
+
+void DeviceEvaluation::enqueue() {
+    model->evaluate(deviceViews, {wantsForces, &derivativeInputs, stream}, *this);
+}
+
+void DeviceEvaluation::read(const std::vector<TensorView>& outputs) {
+    if (wantsForces) {
+        checkForcesOutput(outputs[forcesOutput], inputs.getNumParticles());
+        copyResult(forcesOutput, outputs[forcesOutput], memory.forces);
+    }
+    checkEnergyOutput(outputs[energyOutput]);
+    copyResult(energyOutput, outputs[energyOutput], memory.energy);
+    for (size_t i = 0; i < derivatives.size(); i++) {
+        const int output = derivativeOutputs[i];
+        checkDerivativeOutput(outputs[output], model->getOutputNames()[output]);
+        copyResult(output, outputs[output], memory.derivatives + i);
+    }
+    for (size_t i = 0; i < extras.size(); i++)
+        copyExtra(i, outputs[extras[i].output]);
+}
+
+void DeviceEvaluation::copyResult(int output, const TensorView& view, double* target) {
+    model->copyOutput(output, view.sameShape(target, DType::Float64));
+}
+
+void DeviceEvaluation::copyExtra(size_t index, const TensorView& view) {
+    Extra& extra = extras[index];
+    checkExtraOutput(view, extra.name);
+    TorchTensor& tensor = extraTensors[index];
+    if (!tensor.isDefined() || !tensor.view().hasShapeOf(view)) {
+        tensor = TorchTensor::allocateLike(view, DType::Float64, model->getDevice());
+        extra.shape.assign(view.sizes, view.sizes + view.rank);
+    }
+    model->copyOutput(extra.output, tensor.view());
+}
+
+const Evaluation::Extra* DeviceEvaluation::findExtra(const std::string& name) {
+    if (valid && extrasAreFrom != numEvaluations) {
+        const TorchScope scope(model->getDevice(), stream);
+        for (size_t i = 0; i < extras.size(); i++) {
+            const TensorView view = extraTensors[i].view();
+            extras[i].values.resize(view.count());
+            downloadTo(extras[i].values.data(), view.data, DType::Float64, view.count(), model->getDevice());
+        }
+        extrasAreFrom = numEvaluations;
+    }
+    return Evaluation::findExtra(name);
+}
+
+/** Energy, derivatives, forces. */
+std::vector<double> DeviceEvaluation::download() {
+    const TorchScope scope(model->getDevice(), stream);
+    const ModelDevice& device = model->getDevice();
+    std::vector<double> values(1 + derivatives.size() + (wantsForces ? forces.size() : 0));
+    downloadTo(values.data(), memory.energy, DType::Float64, 1, device);
+    if (!derivatives.empty())
+        downloadTo(values.data() + 1, memory.derivatives, DType::Float64, derivatives.size(), device);
+    if (wantsForces)
+        downloadTo(values.data() + 1 + derivatives.size(), memory.forces, DType::Float64, forces.size(), device);
+    return values;
+}
+
+void DeviceEvaluation::waitForResults() {
+    const std::vector<double> values = download();
+    adopt(values.data());
+    if (withForces)
+        std::copy_n(values.end() - forces.size(), forces.size(), forces.begin());
+    checkFinite(numEvaluations);
+    keepEnergy(numEvaluations);
+}
+
+void DeviceEvaluation::adopt(const double* energyAndDerivatives) {
+    energy = energyAndDerivatives[0];
+    std::copy_n(energyAndDerivatives + 1, derivatives.size(), derivatives.begin());
+}
+
+void DeviceEvaluation::throwFailure(const Failure& failure) {
+    withForces = failure.withForces;
+    energy = failure.energy;
+    std::copy_n(failure.derivatives, derivatives.size(), derivatives.begin());
+    std::copy_n(failure.forces, forces.size(), forces.begin());
+    inputs.setPositions(failure.positions);
+    std::copy_n(failure.lastEnergies, numLastEnergies, lastEnergies.begin());
+    numEvaluations = failure.evaluation - 1;
+    invalidate();
+    checkPositions();
+    checkFinite(failure.evaluation);
+    if (withForces)
+        checkForcesBelow(failure.forceLimit, failure.evaluation);
+    fail("results were found wrong on the device", -1, failure.evaluation);
+}
+
+std::string DeviceEvaluation::compare(const std::vector<double>& eager, const std::vector<double>& replayed) const {
+    const ModelSpec& spec = model->getSpec();
+    const Tolerance& tolerance = spec.dtype == "float64" ? doubleTolerance : singleTolerance;
+    const double unit = spec.getEnergyInKJPerMol();
+    const double allowed = tolerance.energyRelative * std::abs(eager[0]) +
+                           tolerance.energyPerParticle * inputs.getNumParticles() / unit + floorOfNumbers / unit;
+    if (!(std::abs(replayed[0] - eager[0]) <= allowed))
+        return "its energy, replayed, differs by " + std::to_string((replayed[0] - eager[0]) * unit) + " kJ/mol";
+    const size_t first = 1 + derivatives.size(), count = eager.size() - first;
+    const double difference = rms(&eager[first], &replayed[first], count), size = rms(&eager[first], nullptr, count);
+    if (!(difference <= tolerance.force * size + floorOfNumbers / unit))
+        return "its forces, replayed, differ by " + std::to_string(difference / size) + " of their size";
+    for (size_t i = 1; i < first; i++)
+        if (!(std::abs(replayed[i] - eager[i]) <= 10 * tolerance.force * std::abs(eager[i]) + floorOfNumbers / unit))
+            return "a derivative of its energy, replayed, differs by " +
+                   std::to_string((replayed[i] - eager[i]) * unit) + " kJ/mol";
+    return "";
+}
+
+} // namespace openmmnnp

@@ -1,0 +1,24 @@
+#include "model/GraphCapture.h"
+#include "model/VersionedLibrary.h"
+
+namespace openmmnnp {
+
+namespace {
+
+struct GraphLibrary {
+    GraphLibrary() {
+        const VersionedLibrary library("OpenMMNNPTorchCuda", "CUDA graphs need",
+                                       "Build openmm-nnp beside the torch that is installed.");
+        library.take("openmmnnpCreateGraphCapture", create);
+    }
+    GraphCapture* (*create)(const ModelDevice& device);
+};
+
+} // namespace
+
+std::unique_ptr<GraphCapture> makeGraphCapture(const ModelDevice& device) {
+    static const GraphLibrary library;
+    return std::unique_ptr<GraphCapture>(library.create(device));
+}
+
+} // namespace openmmnnp

@@ -1,0 +1,147 @@
+#include "platforms/cuda/CudaNNPKernel.h"
+#include <algorithm>
+#include <cmath>
+#include <openmm/common/ContextSelector.h>
+
+namespace openmmnnp {
+
+namespace {
+
+/** OpenMM's force buffer holds fixed-point numbers below 2^31 kJ/mol/nm. */
+constexpr double largestForce = 2147483648.0;
+
+int attribute(CUdevice device, CUdevice_attribute which) {
+    int value = 0;
+    checkCuda(cuDeviceGetAttribute(&value, which, device), "The CUDA device's architecture could not be read");
+    return value;
+}
+
+} // namespace
+
+CudaNNPKernel::CudaNNPKernel(const std::string& name, const OpenMM::Platform& platform, OpenMM::ContextImpl& impl,
+                             OpenMM::CudaContext& context)
+    : CommonCalcNNPForceKernel(name, platform, impl, context), cuda(context), primary(context.getDevice()),
+      stream(borrowStream(primary)) {}
+
+CudaNNPKernel::~CudaNNPKernel() {
+    abandon();
+    try {
+        const OpenMM::ContextSelector selector(cuda);
+        waitForModel();
+        if (failures)
+            failures->waitForLast();
+        failures.reset();
+        gathered.reset();
+        const ContextGuard guard(primary.get());
+        evaluated.reset();
+        evaluation.reset();
+    } catch (const std::exception&) { // the device is gone, and all on it
+    }
+}
+
+std::unique_ptr<ForceEvaluation> CudaNNPKernel::load(const NNPForce& definition) {
+    const ContextGuard guard(primary.get());
+    const CUdevice device = cuda.getDevice();
+    const int capability = 10 * attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) +
+                           attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    return std::make_unique<ForceEvaluation>(definition, impl.getSystem(),
+                                             "cuda:" + std::to_string(cuda.getDeviceIndex()),
+                                             cuda.getUseDoublePrecision() ? "float64" : "float32", capability);
+}
+
+void CudaNNPKernel::prepare() {
+    forces.initialize<double>(cuda, 3 * static_cast<size_t>(evaluation->getNumParticles()), "nnpForces");
+    energy.initialize<double>(cuda, 1, "nnpEnergy");
+    derivatives.initialize<double>(cuda, std::max<size_t>(evaluation->getDerivativeNames().size(), 1),
+                                   "nnpDerivatives");
+    gathered = std::make_unique<CudaMark>();
+    failures =
+        std::make_unique<FailureCheck>(cuda, *evaluation, FailureCheck::Arrays{positions, forces, energy, derivatives});
+    const ContextGuard guard(primary.get());
+    evaluated = std::make_unique<CudaMark>();
+    bind();
+}
+
+/** In the primary context. */
+void CudaNNPKernel::bind() {
+    DeviceEvaluation& onDevice = evaluation->getDeviceEvaluation();
+    onDevice.bind({pointerTo<void>(positions), pointerTo<double>(energy), pointerTo<double>(derivatives),
+                   pointerTo<double>(forces)},
+                  stream.get(),
+                  makeGraphReplay(onDevice.getModel().getDevice(), force.getCudaGraphs(),
+                                  force.getCudaGraphWarmupSteps(), force.getName()));
+}
+
+template <class T>
+T* CudaNNPKernel::pointerTo(OpenMM::ComputeArray& array) const {
+    return reinterpret_cast<T*>(cuda.unwrap(array).getDevicePointer());
+}
+
+void CudaNNPKernel::startEvaluate() {
+    const OpenMM::ContextSelector selector(cuda);
+    failures->waitForOlder();
+    failures->throwIfFailed(evaluation->getDeviceEvaluation());
+    gathered->record(cuda.getCurrentStream());
+    clock.stop(StageClock::Gather);
+    const ContextGuard guard(primary.get());
+    gathered->holdBack(stream.get());
+    evaluation->run(withForces);
+    evaluated->record(stream.get());
+    clock.stop(StageClock::Evaluate);
+}
+
+void CudaNNPKernel::finishEvaluate() {
+    clock.start();
+    const OpenMM::ContextSelector selector(cuda);
+    evaluated->holdBack(cuda.getCurrentStream());
+    failures->enqueue(evaluation->getEvaluation().getNumEvaluations(), withForces,
+                      largestForce / std::abs(scale * evaluation->getForceUnit()));
+}
+
+double CudaNNPKernel::getEnergy() {
+    settle();
+    return evaluation->getEnergy();
+}
+
+/** Wait for the last evaluation; take its energy, or throw what went wrong. */
+void CudaNNPKernel::settle() const {
+    const OpenMM::ContextSelector selector(cuda);
+    DeviceEvaluation& onDevice = evaluation->getDeviceEvaluation();
+    failures->waitForLast();
+    failures->throwIfFailed(onDevice);
+    onDevice.adopt(failures->getResults());
+}
+
+void CudaNNPKernel::waitForModel() const {
+    const ContextGuard guard(primary.get());
+    checkCuda(cuStreamSynchronize(stream.get()), "The model's work on the CUDA device failed");
+}
+
+void CudaNNPKernel::abandonEvaluate() noexcept {
+    try {
+        waitForModel();
+    } catch (const std::exception&) {
+    }
+}
+
+NamedOutput CudaNNPKernel::getOutput(const std::string& name) const {
+    settle();
+    const ContextGuard guard(primary.get());
+    return CommonCalcNNPForceKernel::getOutput(name);
+}
+
+Diagnostics CudaNNPKernel::getDiagnostics() const {
+    settle();
+    return CommonCalcNNPForceKernel::getDiagnostics();
+}
+
+void CudaNNPKernel::update(const NNPForce& definition) {
+    abandon();
+    waitForModel();
+    const OpenMM::ContextSelector selector(cuda);
+    const ContextGuard guard(primary.get());
+    CommonCalcNNPForceKernel::update(definition);
+    bind();
+}
+
+} // namespace openmmnnp

@@ -1,0 +1,183 @@
+/**
+ * The evaluation that only enqueues, as CUDA uses it, run where there is no such device: on torch's CPU, with a
+ * stand-in for CUDA's graphs.
+ *
+ *     test_device TORCH_LIBRARY_FOLDER MODEL...
+ *
+ * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64), with its number of particles free.
+ */
+#include "model/DeviceEvaluate.h"
+#include "model/ModelCache.h"
+#include "openmmnnp/TorchLibrary.h"
+#include <cmath>
+#include <cstdio>
+#include <string>
+
+namespace {
+
+using namespace openmmnnp;
+
+constexpr int n = 5;
+int numFailures = 0;
+
+void expect(bool condition, const std::string& what) {
+    std::printf("%s: %s\n", condition ? "ok" : "FAILED", what.c_str());
+    numFailures += !condition;
+}
+
+template <class F>
+std::string errorOf(F function) {
+    try {
+        function();
+    } catch (const ModelError& error) {
+        return error.what();
+    }
+    return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+/** Records a function instead of what it enqueues. */
+class StandIn : public GraphCapture {
+public:
+    StandIn(int& replays, std::function<void()> afterReplay) : replays(replays), afterReplay(std::move(afterReplay)) {}
+    void capture(void*, const std::function<void()>& newFunction) override {
+        function = newFunction;
+    }
+    void replay(void*) override {
+        replays++;
+        function();
+        afterReplay();
+    }
+    void reset() override {
+        function = nullptr;
+    }
+
+private:
+    int& replays;
+    std::function<void()> afterReplay, function;
+};
+
+class Refusal : public StandIn {
+public:
+    using StandIn::StandIn;
+    void capture(void*, const std::function<void()>&) override {
+        throw ModelError("this cannot be recorded");
+    }
+};
+
+/** A model with memory for its inputs and results. */
+struct Case {
+    std::vector<double> positions = std::vector<double>(3 * n), forces = std::vector<double>(3 * n);
+    double energy = 0;
+    DeviceEvaluation evaluation;
+
+    explicit Case(const std::shared_ptr<Model>& model) : evaluation(model, n) {
+        move(0);
+    }
+    void bind(std::unique_ptr<GraphReplay> replay = nullptr) {
+        evaluation.bind({positions.data(), &energy, nullptr, forces.data()}, nullptr, std::move(replay));
+    }
+    void move(int step) {
+        for (int i = 0; i < 3 * n; i++)
+            positions[i] = std::sin(i + 0.1 * step);
+    }
+    bool isRight() const {
+        double expected = 0, error = 0;
+        for (int i = 0; i < 3 * n; i++) {
+            expected += 50 * positions[i] * positions[i];
+            error = std::max(error, std::abs(forces[i] + 100 * positions[i]));
+        }
+        return std::abs(energy - expected) < 1e-9 && error < 1e-9;
+    }
+};
+
+void testResults(const std::shared_ptr<Model>& model) {
+    Case one(model);
+    one.bind();
+    one.evaluation.run(true);
+    expect(one.isRight(), "energy and forces in the caller's memory");
+    one.evaluation.waitForResults();
+    expect(one.evaluation.getEnergy() == one.energy && one.evaluation.getForces()[4] == one.forces[4],
+           "energy and forces on the host");
+    one.positions[4] = NAN;
+    one.evaluation.run(true);
+    expect(contains(errorOf([&] { one.evaluation.waitForResults(); }), "force on particle 1 is"), "NaN is found");
+}
+
+void testGraph(const std::shared_ptr<Model>& model) {
+    Case one(model);
+    int replays = 0;
+    one.bind(std::make_unique<GraphReplay>(std::make_unique<StandIn>(replays, [] {}), 3, "test"));
+    for (int step = 0; step < 6; step++) {
+        one.move(step);
+        expect(one.evaluation.isCaptured() == (step > 3), "captured after 3 evaluations, not before");
+        one.evaluation.run(step % 2 == 0);
+        expect(one.isRight(), "right before, while and after it is captured");
+    }
+    expect(replays == 3, "compared once, then replayed");
+    expect(one.evaluation.getGraphReason().empty(), "no reason while it is replayed");
+    one.bind(std::make_unique<GraphReplay>("it was switched off"));
+    expect(!one.evaluation.isCaptured() && one.evaluation.getGraphReason() == "it was switched off", "switched off");
+}
+
+void testFallback(const std::shared_ptr<Model>& model, bool refuses) {
+    Case one(model);
+    int replays = 0;
+    const auto spoil = [&] { one.forces[0] += 1e-5; };
+    std::unique_ptr<GraphCapture> graph;
+    if (refuses)
+        graph = std::make_unique<Refusal>(replays, spoil);
+    else
+        graph = std::make_unique<StandIn>(replays, spoil);
+    one.bind(std::make_unique<GraphReplay>(std::move(graph), 0, "the model of this test"));
+    for (int step = 0; step < 3; step++) {
+        one.move(step);
+        one.evaluation.run(true);
+        expect(one.isRight(), "right without a graph");
+    }
+    expect(replays == (refuses ? 0 : 1), "not tried again");
+    expect(contains(one.evaluation.getGraphReason(), refuses ? "this cannot be recorded" : "forces, replayed, differ"),
+           "the reason: " + one.evaluation.getGraphReason());
+}
+
+void testFailure(const std::shared_ptr<Model>& model) {
+    Case one(model);
+    one.bind();
+    const double lastEnergies[DeviceEvaluation::numLastEnergies] = {1, 2, 3, 4};
+    const auto textFor = [&](double force, double position) {
+        one.forces.assign(3 * n, 1);
+        one.forces[7] = force;
+        one.move(0);
+        one.positions[10] = position;
+        return errorOf([&] {
+            one.evaluation.throwFailure(
+                {6, true, 1e6, 2.5, nullptr, one.forces.data(), one.positions.data(), lastEnergies});
+        });
+    };
+    const std::string text = textFor(NAN, 0);
+    expect(contains(text, "force on particle 2 is (1, nan, 1) in evaluation 6. The nearest neighbor"), text);
+    expect(contains(text, "The last good energies were 3 4 1 kJ/mol"), "the energies before evaluation 6");
+    expect(contains(textFor(2e6, 0), "more than OpenMM's fixed-point numbers can hold"), "forces that are too large");
+    expect(contains(textFor(NAN, NAN), "The position of particle 3 is not a finite number"), "positions come first");
+    expect(one.evaluation.getNumEvaluations() == 5, "a wrong evaluation does not count");
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    setTorchLibraryFolder(argv[1]);
+    for (int i = 2; i < argc; i++) {
+        const std::shared_ptr<Model> model = loadModel(*ModelFile::open(argv[i]), LoadOptions());
+        testResults(model);
+        testGraph(model);
+        testFallback(model, true);
+        testFallback(model, false);
+        testFailure(model);
+    }
+    expect(contains(errorOf([] { ModelDevice::parse("cuda:x"); }), "known are 'cpu' and 'cuda:N'"),
+           "an unknown device");
+    return numFailures == 0 ? 0 : 1;
+}
