@@ -1,10 +1,10 @@
 """Do OpenMM's kernels and the model run at the same time?
 
-Alanine dipeptide in water with PME on OpenCL, and a model of 64 particles that takes as long as a step. Times of a step:
-OpenMM's forces alone, with the model after them (beside a PythonForce, which has the worker thread), and with the model
-beside them. Medians over interleaved blocks of one run:
+Alanine dipeptide in water with PME on OpenCL, and a model of 64 particles. Times of a step: OpenMM's forces alone, with
+the model after them (beside a PythonForce, which has the worker thread), and with the model beside them. Medians over
+interleaved blocks of one run. The CPU must have a core to spare for the model:
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/overlap.py
+    OMP_NUM_THREADS=1 CL_CONFIG_CPU_TBB_NUM_WORKERS=1 python tests/benchmarks/overlap.py
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from glue import interleave, stepper, summary
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 
-import systems
-
 import openmmnnp
+import systems
 from openmmnnp.export import save_pt
 
 SUBSET = 64
