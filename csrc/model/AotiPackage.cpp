@@ -1,8 +1,8 @@
 #include "model/AotiPackage.h"
+#include "model/StrictJson.h"
 #include <algorithm>
 #include <cstring>
 #include <elf.h>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <sys/utsname.h>
 
@@ -21,10 +21,7 @@ bool startsWith(const std::string& text, const std::string& prefix) {
 }
 
 Json readJson(const Archive& archive, const std::string& entry) {
-    Json json = Json::parse(archive.read(entry), nullptr, false);
-    if (!json.is_object())
-        throw ModelError("The package's entry '" + entry + "' is not a JSON object; export the model again.");
-    return json;
+    return parseJsonObject(archive.read(entry), "The package's entry '" + entry + "'");
 }
 
 std::string text(const Json& metadata, const char* key) {

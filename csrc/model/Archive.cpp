@@ -1,6 +1,7 @@
 #include "model/Archive.h"
 #include "openmmnnp/ModelSpec.h"
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <memory>
 #include <minizip/unzip.h>
@@ -11,9 +12,8 @@ namespace openmmnnp {
 
 namespace {
 
-constexpr uint64_t maxEntries = 100000;
-constexpr uint64_t maxTotalSize = uint64_t(16) << 30;
-constexpr uint64_t maxRatio = 1032; // of deflate, by construction
+constexpr uint64_t unpackedFloor = uint64_t(64) << 20, unpackedFactor = 20; // bytes unpacked, at most, for the file's
+constexpr uint64_t maxRatio = 1032;                                         // of deflate, by construction
 
 struct MemoryStream {
     const std::string* bytes;
@@ -67,8 +67,8 @@ public:
                                       seekMemory, closeMemory, closeMemory, &memory};
         file = unzOpen2_64(nullptr, &functions);
         if (file == nullptr)
-            throw ModelError("The file is not a complete zip archive (its directory is missing or damaged); copy or "
-                             "export it again.");
+            throw ModelError(
+                "The file is not a complete zip archive (its directory is damaged); copy or export it again.");
     }
     Unzip(const Unzip&) = delete;
     Unzip& operator=(const Unzip&) = delete;
@@ -84,61 +84,60 @@ private:
     unzFile file;
 };
 
-[[noreturn]] void refuse(const std::string& entry, const std::string& reason) {
-    throw ModelError("The archive's entry '" + entry.substr(0, 200) + "' " + reason +
-                     "; the file is damaged or not a model. Copy or export it again.");
-}
-
 void checkName(const std::string& name) {
     if (name.empty() || name.front() == '/' || name.find('\\') != std::string::npos ||
         name.find('\0') != std::string::npos || name.find(':') != std::string::npos)
-        refuse(name, "has a name that is not a relative path");
+        refuseEntry(name, "has a name that is not a relative path");
     for (size_t begin = 0; begin <= name.size();) {
         const size_t end = std::min(name.find('/', begin), name.size());
         if (name.substr(begin, end - begin) == "..")
-            refuse(name, "has a name that leaves its folder");
+            refuseEntry(name, "has a name that leaves its folder");
         begin = end + 1;
     }
 }
 
-void checkInfo(const std::string& name, const unz_file_info64& info) {
-    const uint32_t mode = info.external_fa >> 16;
-    if ((info.version >> 8) == 3 && (mode & S_IFMT) != 0 && !S_ISREG(mode) && !S_ISDIR(mode))
-        refuse(name, "is not a regular file");
-    if (info.flag & 1)
-        refuse(name, "is encrypted");
-    if (info.uncompressed_size / maxRatio > info.compressed_size)
-        refuse(name, "claims an impossible size");
+void checkKind(const ZipRecord& record) {
+    const bool isFolder = record.name.back() == '/';
+    if ((record.mode & S_IFMT) != 0 && !S_ISREG(record.mode) && !(isFolder && S_ISDIR(record.mode)))
+        refuseEntry(record.name, "is not a regular file");
+    if ((record.isPacked ? record.size / maxRatio > record.packedSize : record.size != record.packedSize) ||
+        (isFolder && record.size != 0))
+        refuseEntry(record.name, "claims an impossible size");
 }
 
 /** Read the current entry; a null buffer only checks it. */
-void readCurrent(const Unzip& zip, const std::string& name, uint64_t size, char* buffer) {
-    if (unzOpenCurrentFile(zip) != UNZ_OK)
-        refuse(name, "has a damaged header");
+void readCurrent(const Unzip& zip, const ZipRecord& record, char* buffer) {
+    if (unzOpenCurrentFile(zip) != UNZ_OK || unzGetCurrentFileZStreamPos64(zip) != record.begin)
+        refuseEntry(record.name, "has a damaged header");
     char scratch[1 << 16];
     uint64_t total = 0;
     int count = 0;
     do {
-        const unsigned room =
-            static_cast<unsigned>(std::min<uint64_t>(sizeof(scratch), buffer ? size - total : sizeof(scratch)));
-        count = unzReadCurrentFile(zip, buffer ? buffer + total : scratch, room);
+        const uint64_t room = buffer ? record.size - total : sizeof(scratch);
+        const auto most = static_cast<unsigned>(std::min<uint64_t>(sizeof(scratch), room));
+        count = unzReadCurrentFile(zip, buffer ? buffer + total : scratch, most);
         total += std::max(count, 0);
-    } while (count > 0 && total <= size);
+    } while (count > 0 && total <= record.size);
     const int closed = unzCloseCurrentFile(zip);
-    if (count < 0 || total != size)
-        refuse(name, "cannot be unpacked");
+    if (count < 0 || total != record.size)
+        refuseEntry(record.name, "cannot be unpacked");
     if (closed == UNZ_CRCERROR)
-        refuse(name, "does not match its checksum (CRC-32)");
+        refuseEntry(record.name, "does not match its checksum (CRC-32)");
 }
 
-unz_file_info64 currentInfo(const Unzip& zip, std::string& name) {
+/** minizip must stand at the very bytes that the layout names. */
+void checkCurrent(const Unzip& zip, const ZipRecord& record) {
     unz_file_info64 info;
-    if (unzGetCurrentFileInfo64(zip, &info, nullptr, 0, nullptr, 0, nullptr, 0) != UNZ_OK)
-        refuse("?", "has a damaged directory record");
-    std::vector<char> buffer(info.size_filename + 1);
-    unzGetCurrentFileInfo64(zip, nullptr, buffer.data(), buffer.size(), nullptr, 0, nullptr, 0);
-    name.assign(buffer.data(), info.size_filename);
-    return info;
+    std::string name(record.name.size() + 1, '\0');
+    if (unzGetCurrentFileInfo64(zip, &info, name.data(), name.size(), nullptr, 0, nullptr, 0) != UNZ_OK ||
+        info.size_filename != record.name.size() || name.compare(0, record.name.size(), record.name) != 0 ||
+        info.uncompressed_size != record.size || info.compressed_size != record.packedSize || info.crc != record.crc)
+        refuseEntry(record.name, "has a damaged directory record");
+}
+
+std::string lowerCase(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+    return text;
 }
 
 } // namespace
@@ -147,35 +146,38 @@ bool Archive::isZip(const std::string& bytes) {
     return bytes.compare(0, 4, "PK\x03\x04", 4) == 0;
 }
 
-Archive::Archive(const std::string& bytes) : bytes(bytes) {
-    const Unzip zip(bytes);
+Archive::Archive(const std::string& bytes) : bytes(bytes), records(readZipLayout(bytes)) {
+    if (records.empty())
+        throw ModelError("The file is a zip archive without entries, not a model.");
+    const uint64_t maxTotal = unpackedFloor + unpackedFactor * bytes.size();
     uint64_t total = 0;
     std::set<std::string> seen;
-    for (int status = unzGoToFirstFile(zip); status != UNZ_END_OF_LIST_OF_FILE; status = unzGoToNextFile(zip)) {
-        if (status != UNZ_OK)
-            refuse("?", "has a damaged directory record");
-        std::string name;
-        const unz_file_info64 info = currentInfo(zip, name);
-        checkName(name);
-        checkInfo(name, info);
-        if (!seen.insert(name).second)
-            refuse(name, "is there twice");
-        total += info.uncompressed_size;
-        if (total > maxTotalSize || seen.size() > maxEntries)
-            refuse(name, "makes the archive larger than 16 GiB or 100,000 entries");
-        if (name.back() == '/')
-            continue;
-        readCurrent(zip, name, info.uncompressed_size, nullptr);
-        storedNames.push_back(name);
-        sizes.push_back(info.uncompressed_size);
+    for (const ZipRecord& record : records) {
+        checkName(record.name);
+        checkKind(record);
+        if (!seen.insert(lowerCase(record.name)).second) // torch finds entries without regard to case
+            refuseEntry(record.name, "is there twice");
+        total += std::min(record.size, maxTotal + 1);
+        if (total > maxTotal)
+            refuseEntry(record.name,
+                        "makes the archive " + std::to_string(unpackedFactor) + " times as large as the file, or more");
     }
-    if (storedNames.empty())
-        throw ModelError("The file is a zip archive without entries, not a model.");
-    const std::string top = storedNames[0].substr(0, storedNames[0].find('/') + 1);
-    const bool common = std::all_of(storedNames.begin(), storedNames.end(),
-                                    [&](const std::string& name) { return name.compare(0, top.size(), top) == 0; });
-    for (const std::string& name : storedNames)
-        names.push_back(common ? name.substr(top.size()) : name);
+    const std::string& first = records[0].name;
+    top = first.substr(0, first.find('/') + 1);
+    const Unzip zip(bytes);
+    int status = unzGoToFirstFile(zip);
+    for (const ZipRecord& record : records) {
+        if (top.empty() || record.name.compare(0, top.size(), top) != 0)
+            refuseEntry(record.name, "is not in the one folder that torch puts all entries into");
+        if (status != UNZ_OK)
+            refuseEntry(record.name, "has a damaged directory record");
+        checkCurrent(zip, record);
+        if (record.name.back() != '/') {
+            readCurrent(zip, record, nullptr);
+            names.push_back(record.name.substr(top.size()));
+        }
+        status = unzGoToNextFile(zip);
+    }
 }
 
 bool Archive::contains(const std::string& name) const {
@@ -183,14 +185,15 @@ bool Archive::contains(const std::string& name) const {
 }
 
 std::string Archive::read(const std::string& name) const {
-    const size_t index = std::find(names.begin(), names.end(), name) - names.begin();
-    if (index == names.size())
-        throw ModelError("The archive has no entry '" + name + "'.");
+    const auto found = std::find_if(records.begin(), records.end(),
+                                    [&](const ZipRecord& record) { return record.name == top + name; });
+    if (found == records.end())
+        throw ModelError("The archive has no entry '" + name + "'; the file is not a model. Export it again.");
     const Unzip zip(bytes);
-    if (unzLocateFile(zip, storedNames[index].c_str(), 1) != UNZ_OK)
-        refuse(storedNames[index], "cannot be found");
-    std::string content(sizes[index], '\0');
-    readCurrent(zip, storedNames[index], sizes[index], content.data());
+    if (unzLocateFile(zip, found->name.c_str(), 1) != UNZ_OK)
+        refuseEntry(found->name, "has a damaged directory record");
+    std::string content(found->size, '\0');
+    readCurrent(zip, *found, content.data());
     return content;
 }
 

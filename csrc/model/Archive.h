@@ -1,7 +1,7 @@
 #ifndef OPENMMNNP_ARCHIVE_H_
 #define OPENMMNNP_ARCHIVE_H_
 
-#include <cstdint>
+#include "model/ZipLayout.h"
 #include <string>
 #include <vector>
 
@@ -10,8 +10,9 @@ namespace openmmnnp {
 /**
  * A zip archive in memory, read with minizip (zlib's own zip reader).
  *
- * The constructor looks at every entry before anything else may: names must be relative and unique, entries regular
- * files of a sane size, and every CRC-32 must match.  Throws ModelError that says which entry is wrong.
+ * The constructor looks at every entry before anything else may: the file must be readable in one way only
+ * (ZipLayout), names relative and unique, entries regular files of a sane size, and every CRC-32 must match.  Throws
+ * ModelError that says which entry is wrong.
  */
 class Archive {
 public:
@@ -28,8 +29,9 @@ public:
 
 private:
     const std::string& bytes;
-    std::vector<std::string> names, storedNames;
-    std::vector<uint64_t> sizes;
+    std::vector<ZipRecord> records;
+    std::string top; // the folder of all entries
+    std::vector<std::string> names;
 };
 
 } // namespace openmmnnp

@@ -95,10 +95,6 @@ void ModelInputs::setIntegers(const std::string& input, const std::vector<int>& 
 void ModelInputs::set(const std::string& input, const SpecArray& array) {
     const size_t index = std::find(names.begin(), names.end(), input) - names.begin();
     const TensorView& view = views.at(index);
-    const std::vector<int64_t> needed(view.sizes, view.sizes + view.rank);
-    if (array.shape != needed)
-        throw ModelError("A reference of the model's spec gives '" + input + "' with shape " +
-                         describeShape(array.shape) + ", but " + describeShape(needed) + " is needed.");
     if (!integerBuffers[index].empty()) {
         setIntegers(input, std::vector<int>(array.values.begin(), array.values.end()));
         return;

@@ -94,14 +94,7 @@ void checkReferences(Model& model) {
     int index = 0;
     for (const SpecReference& reference : spec.references) {
         const SpecArray& positions = reference.inputs.at("positions");
-        if (positions.shape.size() != 2 || positions.shape[1] != 3)
-            throw ModelError("A reference of the model's spec gives 'positions' with shape " +
-                             describeShape(positions.shape) + ", but [n, 3] is needed.");
         const int n = static_cast<int>(positions.shape[0]);
-        if (!reference.forces.values.empty() && reference.forces.shape != positions.shape)
-            throw ModelError("A reference of the model's spec gives 'forces' with shape " +
-                             describeShape(reference.forces.shape) + ", but " + describeShape(positions.shape) +
-                             " is needed.");
         // The evaluation does not own the model: it ends with this scope.
         const std::shared_ptr<Model> shared(&model, [](Model*) {});
         if (model.getDevice().isCuda) {

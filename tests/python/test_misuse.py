@@ -480,7 +480,7 @@ def test_file_that_is_no_model(tmp_path: Path, harmonic: Path) -> None:
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "weights.pt")
     (tmp_path / "folder.pt").mkdir()
     with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
-        archive.writestr("readme.txt", "hello")
+        archive.writestr("other/readme.txt", "hello")
     with zipfile.ZipFile(tmp_path / "nothing.pt", "w"):
         pass
     expected = {
@@ -544,7 +544,7 @@ def test_package_without_a_spec(tmp_path: Path, pair_package: tuple[Path, Any]) 
         ({"inputs": ["coordinates"]}, "input 'coordinates', but only .* are known"),
         ({"outputs": ["forces"]}, "outputs 'forces', but 'energy' is needed"),
         ({"particles": -3}, r'"particles": -3, but "dynamic" or a positive number is needed'),
-        ({"cutoff": "long"}, r'"cutoff": "long", but a number is needed'),
+        ({"cutoff": "long"}, r'"cutoff": "long", but a positive number is needed'),
         ({"references": [{"energy": 0}]}, "reference without the input 'positions'"),
     ],
 )
