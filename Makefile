@@ -13,11 +13,12 @@ opencl_packages := $(if $(filter x86_64,$(shell uname -m)),intel-opencl-rt intel
 # One thread for torch: two thread pools on the same cores wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint install bench clean
+.PHONY: help demo test test-long lint install bench clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (10 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
+	@echo "make test-long  the tests that take minutes: 2,000 damaged model files"
 	@echo "make bench  what NNPForce costs beside its model"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
@@ -53,6 +54,9 @@ lint: $(bin)/.tests
 test: install $(bin)/.tests lint
 	$(bin)/mypy
 	$(opencl_environment) $(bin)/python -m pytest
+
+test-long: install $(bin)/.tests
+	$(bin)/python -m pytest -m long
 
 bench: install
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py

@@ -2,6 +2,8 @@
 #include "api/FindImpl.h"
 #include "api/NNPForceImpl.h"
 #include "model/ModelFile.h"
+#include "model/Printable.h"
+#include "openmmnnp/TrustModel.h"
 #include <openmm/OpenMMException.h>
 
 namespace openmmnnp {
@@ -28,7 +30,7 @@ auto translated(F function) -> decltype(function()) {
     try {
         return function();
     } catch (const ModelError& error) {
-        throw OpenMM::OpenMMException(std::string("NNPForce: ") + error.what());
+        throw OpenMM::OpenMMException(printable(std::string("NNPForce: ") + error.what()));
     }
 }
 
@@ -44,6 +46,7 @@ NNPForce::NNPForce(const std::string& path) : NNPForce() {
 
 void NNPForce::setModelFile(const std::string& path) {
     model = translated([&] { return ModelFile::open(path); });
+    trustModel(model->getHash()); // the user named it
 }
 
 void NNPForce::setModelBytes(std::string bytes, const std::string& path) {

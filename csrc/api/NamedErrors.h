@@ -2,6 +2,7 @@
 #define OPENMMNNP_NAMED_ERRORS_H_
 
 #include "model/ModelFile.h"
+#include "model/Printable.h"
 #include "openmmnnp/NNPForce.h"
 #include <openmm/OpenMMException.h>
 
@@ -16,7 +17,7 @@ auto named(const NNPForce& force, F function) -> decltype(function()) {
         throw;
     } catch (const std::exception& error) {
         const std::string file = force.hasModel() ? " (" + force.getModel()->describe() + ")" : "";
-        throw OpenMM::OpenMMException(force.getName() + file + ": " + error.what());
+        throw OpenMM::OpenMMException(printable(force.getName() + file + ": " + error.what()));
     }
 }
 

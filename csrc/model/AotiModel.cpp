@@ -35,6 +35,7 @@ AotiModel::AotiModel(const ModelFile& file, const ModelDevice& device, int compu
     if (!spec.hasOutput("forces"))
         throw ModelError("The package's spec has no output 'forces'; a compiled model must give them. Export it with "
                          "openmmnnp.export, which adds them.");
+    folder.requireExecution();
     const std::string path = folder.write("model.so", file.getArchive().read(package.libraryEntry));
     for (const std::string& entry : package.kernelEntries)
         folder.write(entry.substr(entry.rfind('/') + 1), file.getArchive().read(entry));

@@ -1,6 +1,7 @@
 #include "model/AotiPackage.h"
 #include "model/StrictJson.h"
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <elf.h>
 #include <sstream>
@@ -58,7 +59,9 @@ bool cpuSupports(const std::string& instructionSet) {
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
     if (instructionSet == "AVX512_VNNI")
         return __builtin_cpu_supports("avx512vnni");
-    return true;
+    if (instructionSet == "AMX_TILE")
+        return __builtin_cpu_supports("amx-tile");
+    return instructionSet == "INVALID_VEC_ISA"; // compiled without vector instructions
 }
 #else
 bool cpuSupports(const std::string&) {
@@ -82,6 +85,17 @@ void checkMachine(const Json& metadata) {
         if (!cpuSupports(set))
             throw ModelError("The package was compiled for a CPU with " + set +
                              ", which this CPU lacks; compile it here.");
+}
+
+/** The C interface of a package holds within a major version from 2.11 on; "" is an exporter that does not say. */
+void checkTorchVersion(const std::string& compiledBy) {
+    int major = 0, minor = 0;
+    if (compiledBy.empty() ||
+        (std::sscanf(compiledBy.c_str(), "%d.%d", &major, &minor) == 2 && major == 2 && minor >= 11))
+        return;
+    throw ModelError("The package was compiled by torch " + compiledBy.substr(0, 40) +
+                     ", but torch 2.11 or a later 2.x is needed; export the model again with the torch that is "
+                     "installed.");
 }
 
 bool isKernel(const std::string& entry) {
@@ -159,6 +173,7 @@ AotiPackage AotiPackage::read(const ModelFile& file, const ModelDevice& device, 
     const Json metadata = readJson(archive, metadataEntry);
     package.device = text(metadata, "AOTI_DEVICE_KEY");
     package.torchVersion = text(metadata, "openmmnnp_torch_version");
+    checkTorchVersion(package.torchVersion);
     const std::string wanted = device.isCuda ? "cuda" : "cpu";
     if (package.device != wanted)
         throw ModelError("The package was compiled for the device '" + package.device +

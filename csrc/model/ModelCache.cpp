@@ -1,5 +1,6 @@
 #include "model/ModelCache.h"
 #include "model/AotiModel.h"
+#include "model/NativeCode.h"
 #include "model/References.h"
 #include "model/TorchScriptLibrary.h"
 #include "openmmnnp/InterpreterLock.h"
@@ -22,9 +23,10 @@ std::string cacheKey(const ModelFile& file, const LoadOptions& options) {
 
 std::shared_ptr<Model> load(const ModelFile& file, const LoadOptions& options) {
     std::shared_ptr<Model> model;
-    if (file.getFormat() == ModelFile::Format::AotInductor)
+    if (file.getFormat() == ModelFile::Format::AotInductor) {
+        admitNativeCode(file);
         model = std::make_shared<AotiModel>(file, ModelDevice::parse(options.device), options.computeCapability);
-    else
+    } else
         model = TorchScriptLibrary::get().load(file, options);
     if (options.checkReferences)
         checkReferences(*model);

@@ -1,4 +1,5 @@
 #include "model/ModelFile.h"
+#include "model/TorchScriptArchive.h"
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -75,6 +76,8 @@ std::shared_ptr<const ModelFile> ModelFile::fromBytes(std::string bytes, const s
 ModelFile::ModelFile(std::string content, const std::string& path)
     : bytes(std::move(content)), path(path), hash(sha256(bytes)), archive(requireZip(bytes)),
       format(findFormat(archive)) {
+    if (format == Format::TorchScript)
+        checkTorchScriptArchive(archive);
     if (archive.contains(specEntry)) {
         specText = archive.read(specEntry);
         spec = ModelSpec::parse(specText);

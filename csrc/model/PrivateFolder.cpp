@@ -1,5 +1,5 @@
 #include "model/PrivateFolder.h"
-#include "openmmnnp/ModelSpec.h"
+#include "model/ModelFile.h"
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -7,6 +7,7 @@
 #include <fstream>
 #include <mutex>
 #include <sstream>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <vector>
 
@@ -18,11 +19,16 @@ namespace fs = std::filesystem;
 
 const std::string prefix = "openmmnnp-";
 
+std::string readLine(const std::string& path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
 /** Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), "" if there is no such process. */
 std::string startTime(const std::string& pid) {
-    std::ifstream file("/proc/" + pid + "/stat");
-    std::string text;
-    std::getline(file, text);
+    const std::string text = readLine("/proc/" + pid + "/stat");
     const size_t end = text.rfind(')');
     if (end == std::string::npos)
         return "";
@@ -33,15 +39,30 @@ std::string startTime(const std::string& pid) {
     return field;
 }
 
+/** Process ids mean something on one machine, since it was started, and within one namespace of ids only. */
+std::string idOfMachine() {
+    std::error_code ignored;
+    const std::string space = fs::read_symlink("/proc/self/ns/pid", ignored).string();
+    return sha256(readLine("/proc/sys/kernel/random/boot_id") + space).substr(0, 8);
+}
+
+/** The beginning of the names of a process's folders. */
+std::string nameOfOwner(const std::string& pid, const std::string& start) {
+    return prefix + pid + "-" + start + "-" + idOfMachine() + "-";
+}
+
+/** Folders of this machine whose process is gone.  Those of others, which share the folder by network, are left. */
 void sweep(const fs::path& parent) {
     std::error_code ignored;
+    const std::string machine = "-" + idOfMachine() + "-";
     for (const fs::directory_entry& entry : fs::directory_iterator(parent, ignored)) {
         const std::string name = entry.path().filename();
         if (name.compare(0, prefix.size(), prefix) != 0)
             continue;
         const size_t dash = name.find('-', prefix.size());
         const size_t dash2 = name.find('-', dash + 1);
-        if (dash == std::string::npos || dash2 == std::string::npos)
+        if (dash == std::string::npos || dash2 == std::string::npos ||
+            name.compare(dash2, machine.size(), machine) != 0)
             continue;
         const std::string pid = name.substr(prefix.size(), dash - prefix.size());
         if (startTime(pid) != name.substr(dash + 1, dash2 - dash - 1))
@@ -56,15 +77,15 @@ void sweep(const fs::path& parent) {
 
 } // namespace
 
-PrivateFolder::PrivateFolder() {
+PrivateFolder::PrivateFolder() : owner(getpid()) {
     std::error_code error;
     fs::path parent = fs::temp_directory_path(error);
     if (error)
         parent = "/tmp";
     static std::once_flag swept;
     std::call_once(swept, [&] { sweep(parent); });
-    const std::string pid = std::to_string(getpid());
-    std::string pattern = (parent / (prefix + pid + "-" + startTime(pid) + "-XXXXXX")).string();
+    const std::string pid = std::to_string(owner);
+    std::string pattern = (parent / (nameOfOwner(pid, startTime(pid)) + "XXXXXX")).string();
     if (mkdtemp(pattern.data()) == nullptr)
         fail("Cannot make the folder", pattern);
     path = pattern;
@@ -72,7 +93,8 @@ PrivateFolder::PrivateFolder() {
 
 PrivateFolder::~PrivateFolder() {
     std::error_code ignored;
-    fs::remove_all(path, ignored);
+    if (getpid() == owner) // a forked process has a copy of this object, but not the folder
+        fs::remove_all(path, ignored);
 }
 
 std::string PrivateFolder::write(const std::string& fileName, const std::string& content) const {
@@ -96,6 +118,14 @@ std::string PrivateFolder::write(const std::string& fileName, const std::string&
     if (::close(file) != 0)
         fail("Cannot write", target);
     return target;
+}
+
+void PrivateFolder::requireExecution() const {
+    struct statvfs status;
+    if (statvfs(path.c_str(), &status) == 0 && status.f_flag & ST_NOEXEC)
+        throw ModelError("The package's library cannot be run from '" + path +
+                         "', since its file system is mounted noexec. Set TMPDIR to a folder with space that allows "
+                         "execution.");
 }
 
 } // namespace openmmnnp

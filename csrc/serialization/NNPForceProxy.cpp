@@ -1,6 +1,8 @@
 #include "serialization/NNPForceProxy.h"
 #include "model/ModelFile.h"
+#include "model/Printable.h"
 #include "openmmnnp/NNPForce.h"
+#include "openmmnnp/TrustModel.h"
 #include "serialization/Base64.h"
 #include "serialization/XmlValues.h"
 #include <filesystem>
@@ -81,6 +83,8 @@ void readModel(const SerializationNode& model, NNPForce& force) {
         throw;
     }
     checkHash(force.getModelHash(), hash, what);
+    if (!embedded)
+        trustModel(hash); // the System recorded it, and the file is the user's
 }
 
 void writeOptions(const NNPForce& force, SerializationNode& node) {
@@ -195,8 +199,8 @@ void* NNPForceProxy::deserialize(const SerializationNode& node) const {
         readParameters(node, *force);
         return force.release();
     } catch (const std::exception& error) {
-        throw OpenMMException("Cannot read the NNPForce '" + node.getStringProperty("name", "") +
-                              "' from XML: " + error.what());
+        throw OpenMMException(printable("Cannot read the NNPForce '" + node.getStringProperty("name", "") +
+                                        "' from XML: " + error.what()));
     }
 }
 

@@ -1,4 +1,6 @@
 #include "serialization/TorchForceProxy.h"
+#include "model/ModelFile.h"
+#include "model/Printable.h"
 #include "openmmnnp/NNPForce.h"
 #include "serialization/Base64.h"
 #include "serialization/XmlValues.h"
@@ -17,8 +19,8 @@ constexpr int newestVersion = 4; // of openmm-torch 1.5
 /** Version 1 holds the path of the file, later ones its bytes; their path is kept for messages only. */
 void readModel(const SerializationNode& node, int version, NNPForce& force) {
     const std::string path = node.getStringProperty("file", "");
-    if (version == 1)
-        force.setModelFile(path);
+    if (version == 1) // not setModelFile(): the XML names the file, not the user
+        force.setModelBytes(ModelFile::open(path)->getBytes(), path);
     else
         force.setModelBytes(decodeHex(readString(node, "encodedFileContents")), path);
 }
@@ -71,7 +73,8 @@ void* TorchForceProxy::deserialize(const SerializationNode& node) const {
     try {
         return readForce(node).release();
     } catch (const std::exception& error) {
-        throw OpenMMException(std::string("Cannot read openmm-torch's TorchForce from XML: ") + error.what());
+        throw OpenMMException(
+            printable(std::string("Cannot read openmm-torch's TorchForce from XML: ") + error.what()));
     }
 }
 

@@ -1,6 +1,7 @@
 #include "openmmnnp/InterpreterLock.h"
 #include "openmmnnp/NNPForce.h"
 #include "openmmnnp/TorchLibrary.h"
+#include "openmmnnp/TrustModel.h"
 #include <chrono>
 #include <openmm/OpenMMException.h>
 #include <pybind11/numpy.h>
@@ -132,6 +133,13 @@ PYBIND11_MODULE(_core, m) {
     m.attr("compiled_openmm_version") = OPENMMNNP_OPENMM_VERSION;
     m.attr("compiled_torch_version") = OPENMMNNP_TORCH_VERSION;
     m.def("setTorchLibraryFolder", [](const std::string& folder) { openmmnnp::setTorchLibraryFolder(folder); });
+    m.def("trustModel", [](const std::string& sha256) {
+        try {
+            openmmnnp::trustModel(sha256);
+        } catch (const openmmnnp::ModelError& error) {
+            throw py::value_error(error.what());
+        }
+    });
     m.def("isNNPForce", [](Address force) { return find(force) != nullptr; });
 
     m.def("setModelFile", method(&NNPForce::setModelFile), Unlocked());

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NoReturn
 
 from ._libraries import VERSION as __version__  # first: it checks versions and loads what the others need
-from .force import NNPForce
+from .force import NNPForce, trust
 from .spec import ModelSpec
 from .torchforce import TorchForce
 
-__all__ = ["ModelSpec", "NNPForce", "TorchForce", "__version__"]
+__all__ = ["ModelSpec", "NNPForce", "TorchForce", "__version__", "trust"]
 
 
 def __getattr__(name: str) -> NoReturn:

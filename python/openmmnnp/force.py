@@ -17,7 +17,7 @@ from .spec import ModelSpec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["NNPForce"]
+__all__ = ["NNPForce", "trust"]
 
 _EMPTY = '<?xml version="1.0" ?><Force type="NNPForce" version="1" forceGroup="0" name="NNPForce"/>'
 
@@ -347,6 +347,16 @@ class NNPForce(openmm.Force):
         Raises OpenMMException, and leaves the Context as it was, if a new model takes or gives anything else.
         """
         _core.updateParametersInContext(self._address, _context(context))
+
+
+def trust(sha256: str) -> None:
+    """Vouch, in this process, for a package (.pt2) by the SHA-256 of its file.
+
+    A package is native code. It is run if it comes from a path that you give to NNPForce, or from a path with a hash
+    in a System's XML. One that comes as bytes, or embedded in XML, came with the data: it is run after this call only,
+    or if the environment variable OPENMMNNP_TRUST holds its hash. Raises ValueError if it is no SHA-256.
+    """
+    _core.trustModel(sha256)
 
 
 def _context(context: Any) -> int:

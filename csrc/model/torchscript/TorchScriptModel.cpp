@@ -1,5 +1,6 @@
 #include "model/torchscript/TorchScriptModel.h"
 #include "model/TorchScope.h"
+#include "model/torchscript/CheckProgram.h"
 #include "model/torchscript/TorchError.h"
 #include <ATen/Parallel.h>
 #include <algorithm>
@@ -121,6 +122,7 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
     std::istringstream stream(file.getBytes());
     try {
         module = torch::jit::load(stream, torchDevice(device));
+        checkProgram(module);
         module.eval();
         for (torch::Tensor parameter : module.parameters())
             parameter.requires_grad_(false);

@@ -1,0 +1,91 @@
+"""Damaged model files: every one is refused with a clear error or gives the very result of the undamaged one."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fork_server import Server
+from helpers import Harmonic
+from mutants import mutant
+
+Case = tuple[str, str, dict[str, Any]]
+GOOD = ("refused", "identical")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def files(
+    save_model: Callable[[torch.nn.Module], Path], pair_pt: Path, pair_package: tuple[Path, Any]
+) -> dict[str, list[bytes]]:
+    """Undamaged files by their format: with a spec, and (first) without."""
+    return {".pt": [save_model(Harmonic()).read_bytes(), pair_pt.read_bytes()], ".pt2": [pair_package[0].read_bytes()]}
+
+
+def table(cases: list[Case]) -> str:
+    """Counts of verdicts by kind of damage, and where files were refused."""
+    lines = [f"{'':16}{'files':>8}{'refused':>9}{'identical':>11}{'other':>7}"]
+    for kind in [*dict.fromkeys(kind for kind, *_ in cases), ""]:
+        counts = Counter(answer["verdict"] for k, _, answer in cases if kind in (k, ""))
+        other = sum(counts.values()) - counts["refused"] - counts["identical"]
+        row = (sum(counts.values()), counts["refused"], counts["identical"], other)
+        lines.append(f"{kind or 'all':16}{row[0]:8}{row[1]:9}{row[2]:11}{other:7}")
+    stages = Counter(answer["stage"] for *_, answer in cases if answer["verdict"] == "refused")
+    return "\n".join(lines) + "\nrefused at: " + ", ".join(f"{stage} {n}" for stage, n in stages.most_common())
+
+
+def try_mutants(server: Server, originals: list[bytes], suffix: str, count: int, folder: Path) -> list[Case]:
+    results = []
+    for i, original in enumerate(originals):
+        path = folder / f"original{i}{suffix}"
+        path.write_bytes(original)
+        results.append(server.try_file(path, folder))
+    assert [answer["verdict"] for answer in results] == ["identical"] * len(originals), results
+    cases: list[Case] = []
+    for number in range(count):
+        which = random.Random(f"original {number}").randrange(len(originals))
+        kind, data = mutant(originals[which], number)
+        path = folder / f"mutant{number}{suffix}"
+        path.write_bytes(data)
+        answer = server.try_file(path, folder, results[which]["result"])
+        path.unlink()
+        cases.append((kind, path.name, answer))
+        print(f"{path.name} {kind}: {answer['verdict']} at {answer['stage']}: {answer.get('text', '')}")
+    return cases
+
+
+def check_mutants(
+    server: Server, originals: list[bytes], suffix: str, count: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = try_mutants(server, originals, suffix, count, folder)
+    with capsys.disabled():
+        print(f"\n{count} mutants of {suffix}\n{table(cases)}")
+    assert [case for case in cases if case[2]["verdict"] not in GOOD] == []
+    assert sum(answer["verdict"] == "refused" for *_, answer in cases) > 0.8 * count
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_mutants(
+    server: Server, files: dict[str, list[bytes]], suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_mutants(server, files[suffix], suffix, 150, tmp_path, capsys)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_thousand_mutants(
+    server: Server, files: dict[str, list[bytes]], suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_mutants(server, files[suffix], suffix, 1000, tmp_path, capsys)
