@@ -25,7 +25,8 @@ void checkParticles(const NNPForce& force, int numParticles) {
             throw ModelError("setParticles() was given the particle " + std::to_string(particle) +
                              ", but the System has particles 0 to " + std::to_string(numParticles - 1) + ".");
         if (seen[particle])
-            throw ModelError("setParticles() was given the particle " + std::to_string(particle) + " twice.");
+            throw ModelError("setParticles() was given the particle " + std::to_string(particle) +
+                             " twice; name each particle once.");
         seen[particle] = true;
     }
     if (force.usesSubset() && force.getParticles().empty())
@@ -46,7 +47,7 @@ void checkLength(const std::vector<int>& values, int n, const std::string& name,
                          ", one for each of the " + count(n, "particle") + " of the force.");
     if (static_cast<int>(values.size()) != n)
         throw ModelError(method + " was given " + count(static_cast<int>(values.size()), "value") +
-                         ", but the force has " + count(n, "particle") + ".");
+                         ", but the force has " + count(n, "particle") + "; give one for each.");
 }
 
 void checkElements(const NNPForce& force, const ModelSpec& spec) {
@@ -112,7 +113,8 @@ void checkDerivatives(const NNPForce& force) {
     std::set<std::string> known;
     for (int i = 0; i < force.getNumGlobalParameters(); i++)
         if (!known.insert(force.getGlobalParameterName(i)).second)
-            throw ModelError("The force has the global parameter '" + force.getGlobalParameterName(i) + "' twice.");
+            throw ModelError("The force has the global parameter '" + force.getGlobalParameterName(i) +
+                             "' twice; give each a name of its own.");
     if (!force.getScaleParameter().empty() && !known.insert(force.getScaleParameter()).second)
         throw ModelError("The scale parameter '" + force.getScaleParameter() +
                          "' is also a global parameter that the model receives; give it a name of its own.");

@@ -14,7 +14,7 @@ template <class T>
 const T& at(const std::vector<T>& items, int index, const char* what) {
     if (index < 0 || index >= static_cast<int>(items.size()))
         throw OpenMM::OpenMMException("NNPForce: there is no " + std::string(what) + " " + std::to_string(index) +
-                                      "; there are " + std::to_string(items.size()) + ".");
+                                      "; there are " + std::to_string(items.size()) + ", counted from 0.");
     return items[index];
 }
 

@@ -26,6 +26,8 @@ size_t lengthAt(const std::string& text, size_t at) {
 
 } // namespace
 
+ModelError::ModelError(const std::string& message) : std::runtime_error(printable(message)) {}
+
 std::string printable(const std::string& message) {
     std::string text;
     for (size_t i = 0; i < message.size();) {

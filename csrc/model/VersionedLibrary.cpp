@@ -47,7 +47,7 @@ VersionedLibrary::VersionedLibrary(const std::string& stem, const std::string& n
     path = file.string();
     library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr)
-        throw ModelError(need + " a library that cannot be loaded: " + dlerror());
+        throw ModelError(need + " a library that cannot be loaded: " + dlerror() + ". Install openmm-nnp again.");
 }
 
 void* VersionedLibrary::find(const char* name) const {

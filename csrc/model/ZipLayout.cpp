@@ -213,9 +213,7 @@ void readLocalHeader(const std::string& bytes, Entry& entry) {
 } // namespace
 
 void refuseEntry(const std::string& entry, const std::string& reason) {
-    std::string shown = entry.substr(0, 200);
-    std::replace_if(shown.begin(), shown.end(), [](unsigned char c) { return c < ' ' || c == 127; }, '?');
-    throw ModelError("The archive's entry '" + shown + "' " + reason +
+    throw ModelError("The archive's entry '" + entry.substr(0, 200) + "' " + reason +
                      "; the file is damaged or not a model. Copy or export it again.");
 }
 

@@ -170,7 +170,9 @@ void testFailure(const std::shared_ptr<Model>& model) {
 int main(int argc, char** argv) {
     setTorchLibraryFolder(argv[1]);
     for (int i = 2; i < argc; i++) {
-        const std::shared_ptr<Model> model = loadModel(*ModelFile::open(argv[i]), LoadOptions());
+        const auto file = ModelFile::open(argv[i]);
+        trustModel(file->getHash());
+        const std::shared_ptr<Model> model = loadModel(*file, LoadOptions());
         testResults(model);
         testGraph(model);
         testFallback(model, true);

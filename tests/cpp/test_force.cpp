@@ -10,6 +10,7 @@
 #include "model/ModelFile.h"
 #include "model/ModelInputs.h"
 #include "openmmnnp/NNPForce.h"
+#include "openmmnnp/TrustModel.h"
 #include <OpenMM.h>
 #include <cmath>
 #include <cstdio>
@@ -127,6 +128,7 @@ void testAllocations(const std::string& model) {
     constexpr int steps = 20;
     Simulation with("Reference", model), without("Reference", "");
     const auto file = openmmnnp::ModelFile::open(model);
+    openmmnnp::trustModel(file->getHash());
     const auto loaded = openmmnnp::loadModel(*file, {});
     openmmnnp::ModelInputs inputs(loaded->getSpec(), numModelParticles);
     IgnoreOutputs ignore;

@@ -1,8 +1,8 @@
 """Tries model files that may be damaged: imports torch once, forks for each file, and judges what happened.
 
 Run as a program it reads lines of JSON, {"path", "folder", "expected"}, and answers each with a line: {"verdict",
-"stage", "text"}. `folder` is the place of the case: working, home and temporary folders of the child lie within, and what
-it leaves there is held against it. `expected` is [energy, forces] of the undamaged file, null to ask for them.
+"stage", "text"}. The working, home and temporary folders of the child are in `folder`; what it leaves there is held
+against it. `expected` is [energy, forces] of the undamaged file, null to ask for them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Server:
     """The server process, seen from a test."""
 
     def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -39,6 +41,7 @@ class Server:
         request = {"path": str(path), "folder": str(folder), "expected": expected}
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        self.verdicts[answer["verdict"]] += 1
         return answer
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -79,8 +80,7 @@ def swap(data: bytearray, draw: random.Random) -> bytes:
 
 def lie(data: bytearray, draw: random.Random) -> bytes:
     """A number of a header becomes another one, most often an extreme one."""
-    signatures = [b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"]
-    places = [i for i in range(len(data) - 3) if bytes(data[i : i + 4]) in signatures]
+    places = [match.start() for match in re.finditer(rb"PK(\3\4|\1\2|\5\6|\6\6|\6\7)", data)]
     at = min(draw.choice(places) + draw.randrange(4, 46), len(data) - 4)
     form = draw.choice(["<H", "<I"])
     most = 2 ** (8 * struct.calcsize(form)) - 1

@@ -15,7 +15,8 @@ namespace openmmnnp {
 /** What is wrong with a model, its file or its results, in a sentence for the user. */
 class OPENMMNNP_EXPORT ModelError : public std::runtime_error {
 public:
-    using std::runtime_error::runtime_error;
+    /** What is no UTF-8, and control characters, are replaced: a name in a damaged file must not end the sentence. */
+    explicit ModelError(const std::string& message);
 };
 
 /** An array of numbers as it stands in the JSON of a spec: row-major, shape [] for a scalar. */

@@ -15,6 +15,8 @@ inline std::string causeOf(const std::exception& exception) {
     const size_t marker = text.rfind("Error: ");
     if (marker != std::string::npos)
         text = text.substr(text.rfind('\n', marker) + 1);
+    if (text.compare(0, 13, "[enforce fail") == 0) // then comes the line of torch's source
+        text.erase(0, std::min(text.find_first_not_of(" .", text.find(']') + 1), text.size()));
     while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '.'))
         text.pop_back();
     const size_t trace = std::min(text.find("\nException raised from"), text.find("\n\nAt:"));

@@ -95,7 +95,8 @@ bool detaches(const torch::jit::Module& module) {
 void checkSignature(const torch::jit::Module& module, const ModelSpec& spec) {
     const auto method = module.find_method("forward");
     if (!method)
-        throw ModelError("The TorchScript program has no method forward().");
+        throw ModelError(
+            "The TorchScript program has no method forward(), which is needed; save the module that has it.");
     const auto& arguments = method->function().getSchema().arguments();
     const size_t most = arguments.size() - 1, given = spec.inputs.size();
     const size_t least = std::count_if(arguments.begin() + 1, arguments.end(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,19 +12,64 @@ from typing import Any
 import pytest
 import torch
 
+import malformed
 from fork_server import Server
 from helpers import Harmonic
-from mutants import mutant
+from mutants import mutant, pack, read_entries
 
 Case = tuple[str, str, dict[str, Any]]
 GOOD = ("refused", "identical")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\nmalformed files in all:", ", ".join(f"{n} {verdict}" for verdict, n in server.verdicts.most_common()))
+
+
+def check_refusal(server: Server, path: Path, text: str) -> None:
+    answer = server.try_file(path, path.parent)
+    print(f"{path.name}: {answer['verdict']} at {answer['stage']}: {answer.get('text', '')}")
+    assert answer["verdict"] == "refused", answer
+    assert re.search(text, answer["text"], re.DOTALL), answer["text"]
+
+
+@pytest.mark.parametrize("name", malformed.PLACES)
+def test_no_file(server: Server, tmp_path: Path, name: str) -> None:
+    make, text = malformed.PLACES[name]
+    make(tmp_path / "model.pt")
+    check_refusal(server, tmp_path / "model.pt", text)
+
+
+def check_malformed(server: Server, good: Path, folder: Path, made: tuple[malformed.Make, str]) -> None:
+    """Made from the same entries in an archive that Python wrote, which is good itself."""
+    make, text = made
+    original = pack(read_entries(good.read_bytes()))
+    path = folder / good.name
+    path.write_bytes(original)
+    assert server.try_file(path, folder)["verdict"] == "identical"
+    wrong = make(original)
+    assert wrong != original
+    path.write_bytes(wrong)
+    check_refusal(server, path, text)
+
+
+@pytest.mark.parametrize("name", malformed.FOR_BOTH)
+def test_malformed(server: Server, pair_file: Path, tmp_path: Path, name: str) -> None:
+    check_malformed(server, pair_file, tmp_path, malformed.FOR_BOTH[name])
+
+
+@pytest.mark.parametrize("name", malformed.PROGRAMS)
+def test_malformed_program(server: Server, pair_pt: Path, tmp_path: Path, name: str) -> None:
+    check_malformed(server, pair_pt, tmp_path, malformed.PROGRAMS[name])
+
+
+@pytest.mark.parametrize("name", malformed.PACKAGES)
+def test_malformed_package(server: Server, pair_package: tuple[Path, Any], tmp_path: Path, name: str) -> None:
+    check_malformed(server, pair_package[0], tmp_path, malformed.PACKAGES[name])
 
 
 @pytest.fixture
