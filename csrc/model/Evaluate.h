@@ -46,6 +46,9 @@ public:
     const double* getForces() const {
         return forces.data(); // [n][3]
     }
+    const double* getDerivatives() const {
+        return derivatives.data(); // [k]
+    }
     double getDerivative(int index) const {
         return derivatives[index];
     }

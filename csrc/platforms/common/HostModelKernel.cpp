@@ -105,12 +105,8 @@ void HostModelKernel::finishEvaluate() {
     const OpenMM::ContextSelector selector(context);
     if (withForces)
         upload(evaluation->getEvaluation().getForces(), forces, stagedForces);
-    const size_t count = evaluation->getDerivativeNames().size();
-    std::vector<double> values(std::max<size_t>(count, 1));
-    for (size_t i = 0; i < count; i++)
-        values[i] = evaluation->getEvaluation().getDerivative(static_cast<int>(i));
-    if (count > 0)
-        upload(values.data(), derivatives, stagedDerivatives);
+    if (!evaluation->getDerivativeNames().empty())
+        upload(evaluation->getEvaluation().getDerivatives(), derivatives, stagedDerivatives);
 }
 
 void HostModelKernel::waitForWorker() {
