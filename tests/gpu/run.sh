@@ -103,7 +103,7 @@ build() {
         --config-settings=build-dir="$work/cmake" \
         --config-settings=cmake.define.CMAKE_PREFIX_PATH="$prefix/usr" \
         --config-settings=cmake.define.OpenMM_ROOT="$site/OpenMM.libs" \
-        --config-settings=cmake.define.OPENMMNNP_WERROR=ON .
+        --config-settings=cmake.define.OPENMMNNP_WERROR=OFF .
 }
 
 can_run() {
