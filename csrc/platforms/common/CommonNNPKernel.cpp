@@ -83,6 +83,8 @@ void CommonCalcNNPForceKernel::compileKernels() {
 double CommonCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy, double factor) {
     if (overlaps)
         return 0; // begun by the pre-computation, and to be finished by the post-computation
+    if (context.getNumContexts() > 1)
+        context.getWorkThread().flush(); // OpenMM clears the forces of each of several devices on a thread of its own
     begin(includeForces, includeEnergy, factor);
     return finish();
 }
