@@ -21,6 +21,9 @@ void checkSameInterface(const Model& now, const Model& next) {
         throw ModelError("The new model takes " + join(b.inputs) + " and gives " + join(b.outputs) +
                          ", but the model in the Context takes " + join(a.inputs) + " and gives " + join(a.outputs) +
                          "; make a new Context for it.");
+    if (a.dtype != b.dtype)
+        throw ModelError("The new model computes in " + b.dtype + ", but the model in the Context computes in " +
+                         a.dtype + "; make a new Context for it.");
     if (a.cutoff != b.cutoff)
         throw ModelError("The new model has another cutoff than the model in the Context; make a new Context for it.");
 }

@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 
 from helpers import Harmonic, HarmonicWithParameters, central_differences, context_of, coordinates, energy_and_forces
 from openmmnnp import ModelSpec, NNPForce
-from openmmnnp.spec import write_spec
+from openmmnnp.spec import read_spec, write_spec
 
 Save = Callable[..., Path]
 Platform = openmm.Platform
@@ -270,6 +271,14 @@ def test_update_that_does_not_fit_changes_nothing(
     expected = np.arange(1, 8) @ np.sum(positions**2, 1)
     force.setModelFile(harmonic)
     with pytest.raises(openmm.OpenMMException, match="The new model takes positions and gives energy, but"):
+        force.updateParametersInContext(context)
+    spec = read_spec(charged)
+    assert spec is not None
+    single = charged.with_name("single.pt")
+    single.write_bytes(charged.read_bytes())
+    write_spec(single, replace(spec, dtype="float32"))
+    force.setModelFile(single)
+    with pytest.raises(openmm.OpenMMException, match="computes in float32, but the model in the Context .* in float64"):
         force.updateParametersInContext(context)
     force.setModelFile(charged)
     force.setAtomicNumbers([1, 2])
