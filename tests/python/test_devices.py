@@ -14,7 +14,7 @@ import pytest
 
 import systems
 from conftest import PLATFORMS
-from helpers import context_of, coordinates, energy_and_forces, scripted
+from helpers import context_of, coordinates, energy_and_forces, resources, scripted
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.spec import write_spec
 
@@ -539,3 +539,32 @@ def test_forces_too_large_for_the_device(save_scripted: Save, device: openmm.Pla
         alone(context)
     context.setParameter("k", 1.0)
     assert alone(context)[0] == pytest.approx(x[[5, 2], 1].sum(), rel=1e-6)
+
+
+# Resources
+
+
+def test_contexts_leave_no_more_behind_than_openmm(well: Path, device: openmm.Platform) -> None:
+    """OpenMM's own Contexts leave a thread and some memory on OpenCL; with the force they leave no more (G9)."""
+
+    def once(with_force: bool) -> None:
+        force = NNPForce(well) if with_force else openmm.CustomExternalForce("x^2+2*y^2+3*z^2")
+        system, x = molecules(in_group(force), count=2)
+        if not with_force:
+            for i in range(len(x)):
+                force.addParticle(i)
+        context = with_precision(system, device, "double")
+        context.setPositions(x)
+        assert alone(context)[0] == pytest.approx(well_energy(x), rel=1e-6)
+
+    growth = np.zeros((2, 3))
+    for cycle in range(13):
+        for kind in range(2):
+            before = np.array(resources())[:3]
+            once(bool(kind))
+            if cycle >= 3:  # the first ones fill caches
+                growth[kind] += np.array(resources())[:3] - before
+    print(f"G9, {device.getName()}, growth over 10 Contexts: {growth[1][0] / 2**20:.2g} MiB, ", end="")
+    print(f"OpenMM alone {growth[0][0] / 2**20:.2g} MiB")
+    assert growth[1][0] - growth[0][0] < 5 * 2**20
+    assert tuple(growth[1][1:]) == tuple(growth[0][1:]), "file descriptors and threads"

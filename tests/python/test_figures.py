@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import pytest
 import torch
 from openmm.app import ForceField, PDBFile
 
-from helpers import central_differences, context_of, coordinates, energy_and_forces, scripted
+from helpers import central_differences, context_of, coordinates, energy_and_forces, resources, scripted
 from openmmnnp import NNPForce
 from openmmnnp.spec import read_spec, write_spec
 
@@ -241,19 +240,6 @@ def test_wrapping(platform: openmm.Platform) -> None:
 
 
 # Resources (G9)
-
-
-def resources() -> tuple[int, int, int, int]:
-    """Resident memory in bytes, file descriptors, threads, private folders of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    folder = Path(os.environ.get("TMPDIR", "/tmp"))
-    private = list(folder.glob(f"openmmnnp-{os.getpid()}-*"))
-    return (
-        pages * os.sysconf("SC_PAGE_SIZE"),
-        len(os.listdir("/proc/self/fd")),
-        len(os.listdir("/proc/self/task")),
-        len(private),
-    )
 
 
 @pytest.mark.parametrize(("kind", "count"), [("Contexts", 150), ("models", 60)])
