@@ -148,7 +148,7 @@ for step in $steps; do
         ;;
     sanitize)
         attempt models 120 "$python" tests/gpu/models_for_short.py "$work"
-        attempt sanitize 120 sanitize
+        attempt sanitize 180 sanitize
         ;;
     bench) attempt bench "${TIME_BENCH:-200}" "$python" tests/benchmarks/gpu.py --work "$work" ;;
     *) echo "There is no step '$step'." && exit 1 ;;

@@ -44,7 +44,7 @@ def box_of_particles(*forces: openmm.Force, n: int = 90) -> tuple[openmm.System,
     x[PARTICLES] = [2.9, 0.1, 1.5] + SCALE * generator.normal(size=(len(PARTICLES), 3))
     for i in range(n):
         system.addParticle(20.0)
-        nonbonded.addParticle(0.1 * (-1) ** i, 0.01, 0.0)
+        nonbonded.addParticle(0.01 * (-1) ** i, 0.01, 0.0)
     system.addForce(nonbonded)
     for force in forces:
         system.addForce(force)
@@ -144,14 +144,17 @@ def test_outputs_are_those_of_the_last_evaluation(both: tuple[openmm.Context, op
 
 @pytest.mark.parametrize("first", [True, False])
 def test_order_of_forces(pair_file: Path, first: bool) -> None:
-    bond = openmm.HarmonicBondForce()
-    bond.addBond(7, 12, 0.1, 1000.0)
-    forces = [pair_force(pair_file), bond, pair_force(pair_file)]
+    def bond() -> openmm.Force:
+        force = openmm.HarmonicBondForce()
+        force.addBond(7, 12, 0.1, 1000.0)
+        return force
+
+    forces = [pair_force(pair_file), bond(), pair_force(pair_file)]
     system, x = box_of_particles(*(forces if first else forces[::-1]))
     total = context_of(system, x, "CUDA", "double").getState(energy=True, forces=True)
     parts = []
-    for make in (lambda: (), lambda: (pair_force(pair_file),), lambda: (openmm.HarmonicBondForce(bond),)):
-        system, _ = box_of_particles(*make())
+    for some in ([], [pair_force(pair_file)], [bond()]):
+        system, _ = box_of_particles(*some)
         parts.append(context_of(system, x, "CUDA", "double").getState(energy=True).getPotentialEnergy()._value)
     expected = parts[0] + 2 * (parts[1] - parts[0]) + (parts[2] - parts[0])
     assert total.getPotentialEnergy()._value == pytest.approx(expected, rel=1e-6)
