@@ -119,9 +119,9 @@ NamedOutput ForceEvaluation::getOutput(const std::string& name) const {
                          "' does not exist: the last evaluation was skipped, because the scale parameter '" +
                          force.getScaleParameter() + "' is 0.");
     if (!evaluation->isValid())
-        throw ModelError(
-            "The output '" + name +
-            "' does not exist: the model was not evaluated yet. Ask the Context for the energy or the forces first.");
+        throw ModelError("The output '" + name +
+                         "' does not exist: the model was not evaluated yet, or not to the end. Ask the Context for "
+                         "the energy or the forces first.");
     if (extra == nullptr)
         return {{getEnergy() / energyUnit}, {}, spec.energyUnit};
     const auto unit = spec.outputUnits.find(name);

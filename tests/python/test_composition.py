@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -72,8 +73,11 @@ def particles(n: int, *forces: openmm.Force) -> openmm.System:
 
 
 def subset(path: Path, *indices: int, name: str = "NNPForce") -> NNPForce:
+    """A force on some particles, joined to one molecule as devices need it inside other forces."""
     force = NNPForce(path)
     force.setParticles(indices)
+    for pair in itertools.pairwise(indices):
+        force.addBond(*pair)
     force.setName(name)
     return force
 

@@ -230,20 +230,24 @@ void CommonCalcNNPForceKernel::setReal(OpenMM::ComputeKernelImpl& kernel, int in
 }
 
 void CommonCalcNNPForceKernel::abandon() noexcept {
-    if (begun)
-        abandonEvaluate();
+    if (!begun)
+        return;
     begun = false;
+    abandonEvaluate();
+    evaluation->getEvaluation().invalidate();
 }
 
 void CommonCalcNNPForceKernel::skip() {
     evaluation->skip();
 }
 
-NamedOutput CommonCalcNNPForceKernel::getOutput(const std::string& name) const {
+NamedOutput CommonCalcNNPForceKernel::getOutput(const std::string& name) {
+    abandon();
     return evaluation->getOutput(name);
 }
 
-Diagnostics CommonCalcNNPForceKernel::getDiagnostics() const {
+Diagnostics CommonCalcNNPForceKernel::getDiagnostics() {
+    abandon();
     Diagnostics diagnostics = evaluation->getDiagnostics();
     diagnostics.platform = impl.getPlatform().getName();
     diagnostics.milliseconds = clock.getMilliseconds();
