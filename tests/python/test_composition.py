@@ -16,7 +16,15 @@ import openmm
 import pytest
 import torch
 
-from helpers import Harmonic, HarmonicWithParameters, central_differences, context_of, coordinates, energy_and_forces
+from helpers import (
+    Harmonic,
+    HarmonicWithParameters,
+    central_differences,
+    context_of,
+    coordinates,
+    energy_and_forces,
+    scripted,
+)
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.spec import read_spec, write_spec
 
@@ -403,6 +411,30 @@ def test_checkpoint_continues_bit_for_bit(platform: Platform, langevin: Any, pos
         again.loadCheckpoint(checkpoint)
         again.getIntegrator().step(30)
         np.testing.assert_array_equal(coordinates(again), expected)
+
+
+def test_blow_up_is_found_where_it_arises_and_the_last_checkpoint_is_good(platform: Platform, tmp_path: Path) -> None:
+    """The model has no energy beyond x = 0.5 nm, which particle 0 passes in its 50th step (G11)."""
+    path = tmp_path / "edge.pt"
+    scripted("return (positions**2).sum() + 0 * torch.sqrt(0.5 - positions[0, 0])").save(str(path))
+    write_spec(path, ModelSpec("edge", "nm", "kJ/mol", "float64"))
+    context = context_of(particles(3, NNPForce(path)), np.array([[0.005, 0, 0], [0, 1, 0], [0, 0, 2]]), platform)
+    context.setVelocities([[10, 0, 0], [0, 0, 0], [0, 0, 0]])
+    text = (
+        r"edge.pt'\): The model's force on particle 0 is \(-?nan, .*\) in evaluation (\d+)\. The nearest neighbor of "
+    )
+    text += r"particle 0 among the particles of the force is particle 1, 1\.1\d+ nm away\. The last good energies were"
+    steps = 0
+    with pytest.raises(openmm.OpenMMException, match=text):
+        for _ in range(100):
+            energy = energy_and_forces(context)[0]
+            checkpoint = context.createCheckpoint()
+            context.getIntegrator().step(1)
+            steps += 1
+    assert steps == 50
+    context.loadCheckpoint(checkpoint)
+    assert energy_and_forces(context)[0] == energy
+    assert 0.49 < coordinates(context)[0][0, 0] < 0.5
 
 
 def test_state_xml_continues_bit_for_bit(platform: Platform, stiffer: Path, positions: np.ndarray) -> None:
