@@ -7,7 +7,7 @@ bin := $(VENV)/bin
 export PATH := $(abspath $(bin)):$(PATH)
 # OpenCL on the CPU, for tests: Intel's runtime from PyPI (x86-64 only).  Kernels that are not vectorized compile faster.
 vendors := $(abspath $(VENV))/etc/OpenCL/vendors
-opencl_environment := OCL_ICD_VENDORS=$(vendors) LD_LIBRARY_PATH=$(abspath $(VENV))/lib:$$LD_LIBRARY_PATH \
+opencl_environment := OCL_ICD_VENDORS=$(vendors) LD_LIBRARY_PATH=$(abspath $(VENV))/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} \
     CL_CONFIG_CPU_VECTORIZER_MODE=1
 opencl_packages := $(if $(filter x86_64,$(shell uname -m)),intel-opencl-rt intel-cmplr-lib-rt)
 # One thread for torch: two thread pools on the same cores wait for each other.
@@ -58,8 +58,9 @@ test: install $(bin)/.tests lint
 test-long: install $(bin)/.tests
 	$(bin)/python -m pytest -m long
 
-bench: install
+bench: install $(bin)/.tests
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py
+	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/overlap.py
 
 clean:
 	rm -rf $(VENV) build

@@ -49,11 +49,11 @@ std::vector<std::pair<int, int>> NNPForceImpl::getBondedParticles() const {
     return bonds;
 }
 
-NamedOutput NNPForceImpl::getOutput(const std::string& name) const {
+NamedOutput NNPForceImpl::getOutput(const std::string& name) {
     return named(owner, [&] { return kernel.getAs<CalcNNPForceKernel>().getOutput(name); });
 }
 
-Diagnostics NNPForceImpl::getDiagnostics() const {
+Diagnostics NNPForceImpl::getDiagnostics() {
     return named(owner, [&] { return kernel.getAs<CalcNNPForceKernel>().getDiagnostics(); });
 }
 

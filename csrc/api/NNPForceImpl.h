@@ -32,8 +32,8 @@ public:
     std::map<std::string, double> getDefaultParameters() override;
     std::vector<std::string> getKernelNames() override;
     std::vector<std::pair<int, int>> getBondedParticles() const override;
-    NamedOutput getOutput(const std::string& name) const;
-    Diagnostics getDiagnostics() const;
+    NamedOutput getOutput(const std::string& name);
+    Diagnostics getDiagnostics();
     void update(const NNPForce& force);
 
 private:

@@ -25,8 +25,8 @@ public:
     virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, double scale) = 0;
     /** Called instead of execute() while the scale is 0. */
     virtual void skip() = 0;
-    virtual NamedOutput getOutput(const std::string& name) const = 0;
-    virtual Diagnostics getDiagnostics() const = 0;
+    virtual NamedOutput getOutput(const std::string& name) = 0;
+    virtual Diagnostics getDiagnostics() = 0;
     /** Take model, atomic numbers, types, charge and multiplicity from the force.  Throws ModelError. */
     virtual void update(const NNPForce& force) = 0;
 };

@@ -77,6 +77,8 @@ void DeviceEvaluation::uploadChanged() {
 }
 
 void DeviceEvaluation::run(bool forcesWanted) {
+    if (memory.positions == nullptr)
+        throw ModelError("The memory for the model's inputs and results could not be set up; make a new Context.");
     valid = false;
     withForces = forcesWanted;
     // A graph always holds the forces: replaying it costs less than enqueuing the energy alone.

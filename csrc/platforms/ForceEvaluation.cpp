@@ -21,6 +21,9 @@ void checkSameInterface(const Model& now, const Model& next) {
         throw ModelError("The new model takes " + join(b.inputs) + " and gives " + join(b.outputs) +
                          ", but the model in the Context takes " + join(a.inputs) + " and gives " + join(a.outputs) +
                          "; make a new Context for it.");
+    if (a.dtype != b.dtype)
+        throw ModelError("The new model computes in " + b.dtype + ", but the model in the Context computes in " +
+                         a.dtype + "; make a new Context for it.");
     if (a.cutoff != b.cutoff)
         throw ModelError("The new model has another cutoff than the model in the Context; make a new Context for it.");
 }
@@ -116,9 +119,9 @@ NamedOutput ForceEvaluation::getOutput(const std::string& name) const {
                          "' does not exist: the last evaluation was skipped, because the scale parameter '" +
                          force.getScaleParameter() + "' is 0.");
     if (!evaluation->isValid())
-        throw ModelError(
-            "The output '" + name +
-            "' does not exist: the model was not evaluated yet. Ask the Context for the energy or the forces first.");
+        throw ModelError("The output '" + name +
+                         "' does not exist: the model was not evaluated yet, or not to the end. Ask the Context for "
+                         "the energy or the forces first.");
     if (extra == nullptr)
         return {{getEnergy() / energyUnit}, {}, spec.energyUnit};
     const auto unit = spec.outputUnits.find(name);

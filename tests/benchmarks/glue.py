@@ -152,7 +152,7 @@ def build_bare_loop(folder: Path) -> ctypes.CDLL:
     return library
 
 
-def ligand_models(folder: Path) -> tuple[dict[str, Path], np.ndarray, np.ndarray]:
+def ligand_models(folder: Path, device: str = "cpu") -> tuple[dict[str, Path], np.ndarray, np.ndarray]:
     """The Tyk2 ligand's potential as .pt and .pt2, a geometry of it in angstrom [32, 3], its atomic numbers [32]."""
     original = ROOT / "examples" / "tyk2" / "ejm_31.pt"
     spec = openmmnnp.spec.read_spec(original)
@@ -171,7 +171,7 @@ def ligand_models(folder: Path) -> tuple[dict[str, Path], np.ndarray, np.ndarray
         example["positions"] = example["positions"].to(torch.float32)
     spec.references = []
     save_pt(eager, spec, folder / "ligand.pt", examples=examples, progress=False)
-    save_pt2(eager, spec, folder / "ligand.pt2", examples=examples)
+    save_pt2(eager, spec, folder / "ligand.pt2", examples=examples, device=device)
     positions = examples[0]["positions"].numpy()
     return {s: folder / f"ligand.{s}" for s in ("pt", "pt2")}, positions, examples[0]["atomic_numbers"].numpy()
 

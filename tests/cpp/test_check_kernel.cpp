@@ -1,17 +1,27 @@
-/** The kernel that checks an evaluation on the device, run here by one thread of the host. */
+/** The kernel that checks an evaluation on the device, run here by a block of threads of the host. */
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <pthread.h>
 #include <string>
+#include <thread>
 #include <vector>
+
+namespace {
+
+constexpr int blockSize = 4;
+thread_local int threadIndex;
+pthread_barrier_t blockBarrier;
+
+} // namespace
 
 #define KERNEL static
 #define GLOBAL
-#define LOCAL
+#define LOCAL static
 #define RESTRICT
-#define LOCAL_ID 0
-#define LOCAL_SIZE 1
-#define SYNC_THREADS
+#define LOCAL_ID threadIndex
+#define LOCAL_SIZE blockSize
+#define SYNC_THREADS pthread_barrier_wait(&blockBarrier)
 #define NUM_PARTICLES 3
 #define NUM_DERIVATIVES 2
 #define MODEL_REAL float
@@ -38,8 +48,15 @@ struct Device {
     int failed = 0, hostFlag = 0;
 
     void run(int evaluation, bool withForces = true, double limit = 100) {
-        check(positions.data(), forces.data(), &energy, derivatives.data(), withForces, limit, evaluation,
-              (evaluation - 1) % 4, lastEnergies.data(), &failed, kept.data(), &hostFlag, hostResults.data());
+        std::vector<std::thread> block;
+        for (int i = 0; i < blockSize; i++)
+            block.emplace_back([=] {
+                threadIndex = i;
+                check(positions.data(), forces.data(), &energy, derivatives.data(), withForces, limit, evaluation,
+                      (evaluation - 1) % 4, lastEnergies.data(), &failed, kept.data(), &hostFlag, hostResults.data());
+            });
+        for (std::thread& thread : block)
+            thread.join();
     }
     bool isCleared() const {
         const auto isZero = [](double value) { return value == 0; };
@@ -88,6 +105,7 @@ void testFirst() {
 } // namespace
 
 int main() {
+    pthread_barrier_init(&blockBarrier, nullptr, blockSize);
     testRight();
     testWrong("an energy that is not a number", [](Device& device) { device.energy = NAN; });
     testWrong("an infinite force", [](Device& device) { device.forces[8] = -INFINITY; });

@@ -2,13 +2,15 @@
  * The evaluation that only enqueues, as CUDA uses it, run where there is no such device: on torch's CPU, with a
  * stand-in for CUDA's graphs.
  *
- *     test_device TORCH_LIBRARY_FOLDER MODEL...
+ *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE MODEL...
  *
- * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64), with its number of particles free.
+ * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64), with its number of particles free.  The packages
+ * say that they are for CUDA: one for compute capability 9.0, one with two kernels of one name.
  */
 #include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
 #include "openmmnnp/TorchLibrary.h"
+#include "openmmnnp/TrustModel.h"
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -165,14 +167,41 @@ void testFailure(const std::shared_ptr<Model>& model) {
     expect(one.evaluation.getNumEvaluations() == 5, "a wrong evaluation does not count");
 }
 
+std::string loadOnCuda(const char* path, int computeCapability) {
+    return errorOf([&] {
+        LoadOptions options;
+        options.device = "cuda:0";
+        options.computeCapability = computeCapability;
+        loadModel(*ModelFile::open(path), options);
+    });
+}
+
+void testPackages(const char* forHopper, const char* withTwins) {
+    const std::string needed = "compiled for GPUs of compute capability 9.0, but this one has ";
+    expect(contains(loadOnCuda(forHopper, 80), needed + "8.0"), "a package for a later GPU");
+    expect(contains(loadOnCuda(forHopper, 120), needed + "12.0"), "a package without code for a later architecture");
+    expect(contains(loadOnCuda(withTwins, 90), "two kernels of one file name"), "two kernels of one name");
+}
+
+/** On torch without CUDA a model says so; with CUDA and a GPU it may load. */
+void testMissingCuda(const char* path) {
+    const std::string text = loadOnCuda(path, 0);
+    expect(text.empty() || contains(text, "is installed without CUDA: run pip install") ||
+               contains(text, "compiled for the device 'cpu', but this Context runs the model on 'cuda'") ||
+               contains(text, "torch cannot use the device cuda:0"),
+           "on CUDA: " + text);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
     setTorchLibraryFolder(argv[1]);
-    for (int i = 2; i < argc; i++) {
-        const auto file = ModelFile::open(argv[i]);
-        trustModel(file->getHash());
-        const std::shared_ptr<Model> model = loadModel(*file, LoadOptions());
+    for (int i = 2; i < argc; i++)
+        trustModel(ModelFile::open(argv[i])->getHash());
+    testPackages(argv[2], argv[3]);
+    for (int i = 4; i < argc; i++) {
+        testMissingCuda(argv[i]);
+        const std::shared_ptr<Model> model = loadModel(*ModelFile::open(argv[i]), LoadOptions());
         testResults(model);
         testGraph(model);
         testFallback(model, true);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,20 @@ PLUGINS = {path.stem.removeprefix("libOpenMMNNP") for path in FOLDER.glob("lib/p
 PLATFORMS = [
     name
     for name in ("Reference", "CPU", "OpenCL", "CUDA")
-    if (name in PLUGINS or name == "CPU")
+    if os.environ.get("OPENMMNNP_TEST_PLATFORM", name) == name
+    and (name in PLUGINS or name == "CPU")
     and name in {openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())}
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The packages here are compiled for the CPU; those for CUDA are made and tested in tests/gpu."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            values = {value for value in item.callspec.params.values() if isinstance(value, str)}
+            package = "pt2" in values or not {"pair_package", "walls_package"}.isdisjoint(item.fixturenames)
+            if package and "CUDA" in values:
+                item.add_marker(pytest.mark.skip(reason="a package for the CPU"))
 
 
 @pytest.fixture(params=PLATFORMS)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,17 @@ import openmm
 import pytest
 import torch
 
-from helpers import Harmonic, HarmonicWithParameters, central_differences, context_of, coordinates, energy_and_forces
+from helpers import (
+    Harmonic,
+    HarmonicWithParameters,
+    central_differences,
+    context_of,
+    coordinates,
+    energy_and_forces,
+    scripted,
+)
 from openmmnnp import ModelSpec, NNPForce
-from openmmnnp.spec import write_spec
+from openmmnnp.spec import read_spec, write_spec
 
 Save = Callable[..., Path]
 Platform = openmm.Platform
@@ -71,8 +81,11 @@ def particles(n: int, *forces: openmm.Force) -> openmm.System:
 
 
 def subset(path: Path, *indices: int, name: str = "NNPForce") -> NNPForce:
+    """A force on some particles, joined to one molecule as devices need it inside other forces."""
     force = NNPForce(path)
     force.setParticles(indices)
+    for pair in itertools.pairwise(indices):
+        force.addBond(*pair)
     force.setName(name)
     return force
 
@@ -271,6 +284,14 @@ def test_update_that_does_not_fit_changes_nothing(
     force.setModelFile(harmonic)
     with pytest.raises(openmm.OpenMMException, match="The new model takes positions and gives energy, but"):
         force.updateParametersInContext(context)
+    spec = read_spec(charged)
+    assert spec is not None
+    single = charged.with_name("single.pt")
+    single.write_bytes(charged.read_bytes())
+    write_spec(single, replace(spec, dtype="float32"))
+    force.setModelFile(single)
+    with pytest.raises(openmm.OpenMMException, match="computes in float32, but the model in the Context .* in float64"):
+        force.updateParametersInContext(context)
     force.setModelFile(charged)
     force.setAtomicNumbers([1, 2])
     with pytest.raises(openmm.OpenMMException, match="2 values, but the force has 7 particles"):
@@ -390,6 +411,30 @@ def test_checkpoint_continues_bit_for_bit(platform: Platform, langevin: Any, pos
         again.loadCheckpoint(checkpoint)
         again.getIntegrator().step(30)
         np.testing.assert_array_equal(coordinates(again), expected)
+
+
+def test_blow_up_is_found_where_it_arises_and_the_last_checkpoint_is_good(platform: Platform, tmp_path: Path) -> None:
+    """The model has no energy beyond x = 0.5 nm, which particle 0 passes in its 50th step (G11)."""
+    path = tmp_path / "edge.pt"
+    scripted("return (positions**2).sum() + 0 * torch.sqrt(0.5 - positions[0, 0])").save(str(path))
+    write_spec(path, ModelSpec("edge", "nm", "kJ/mol", "float64"))
+    context = context_of(particles(3, NNPForce(path)), np.array([[0.005, 0, 0], [0, 1, 0], [0, 0, 2]]), platform)
+    context.setVelocities([[10, 0, 0], [0, 0, 0], [0, 0, 0]])
+    text = (
+        r"edge.pt'\): The model's force on particle 0 is \(-?nan, .*\) in evaluation (\d+)\. The nearest neighbor of "
+    )
+    text += r"particle 0 among the particles of the force is particle 1, 1\.1\d+ nm away\. The last good energies were"
+    steps = 0
+    with pytest.raises(openmm.OpenMMException, match=text):
+        for _ in range(100):
+            energy = energy_and_forces(context)[0]
+            checkpoint = context.createCheckpoint()
+            context.getIntegrator().step(1)
+            steps += 1
+    assert steps == 50
+    context.loadCheckpoint(checkpoint)
+    assert energy_and_forces(context)[0] == energy
+    assert 0.49 < coordinates(context)[0][0, 0] < 0.5
 
 
 def test_state_xml_continues_bit_for_bit(platform: Platform, stiffer: Path, positions: np.ndarray) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import openmm
@@ -66,9 +68,25 @@ def test_program_without_python(programs: Path, springs: list[Path]) -> None:
     assert result.stdout.count("no allocation of our own") == 2
 
 
-def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path]) -> None:
+def _as_if_for_cuda(package: Path, target: Path, kernels: list[str]) -> Path:
+    """A copy of a package that says it was compiled for CUDA, and holds these kernels."""
+    with zipfile.ZipFile(package) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            data = source.read(name)
+            if name.endswith("_metadata.json"):
+                data = json.dumps(json.loads(data) | {"AOTI_DEVICE_KEY": "cuda", "AOTI_COMPUTE_CAPABILITY": "90"})
+            copy.writestr(name, data)
+        folder = next(name for name in source.namelist() if name.endswith(".so")).rsplit("/", 1)[0]
+        for kernel in kernels:
+            copy.writestr(f"{folder}/{kernel}", b"kernel")
+    return target
+
+
+def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_path: Path) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
-    result = subprocess.run([programs / "test_device", torch_lib, *springs], capture_output=True, text=True)
+    one = _as_if_for_cuda(springs[1], tmp_path / "one.pt2", ["a.cubin"])
+    twins = _as_if_for_cuda(springs[1], tmp_path / "twins.pt2", ["a.cubin", "more/a.cubin"])
+    result = subprocess.run([programs / "test_device", torch_lib, one, twins, *springs], capture_output=True, text=True)
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr.count("openmm-nnp: the model of this test runs without a CUDA graph: ") == 4

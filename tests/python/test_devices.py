@@ -14,7 +14,7 @@ import pytest
 
 import systems
 from conftest import PLATFORMS
-from helpers import context_of, coordinates, energy_and_forces, scripted
+from helpers import context_of, coordinates, energy_and_forces, resources, scripted
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.spec import write_spec
 
@@ -213,12 +213,13 @@ def inside(kind: str, force: NNPForce, n: int) -> openmm.Force:
     return outer
 
 
-TORN = r"covers 2 molecules, does not use periodic boundary conditions, and is inside a CustomCVForce or ATMForce .* "
-TORN += r"addBond\(\), use setUsesPeriodicBoundaryConditions\(True\) .* or choose the CPU platform"
+TORN = r"covers 2 molecules, does not use periodic boundary conditions, and is inside a CustomCVForce or ATMForce\..* "
+TORN += r"addBond\(\) .* setUsesPeriodicBoundaryConditions\(True\) .* or choose the CPU platform"
 
 
 @pytest.mark.parametrize("kind", ["CustomCVForce", "ATMForce"])
 def test_torn_molecules_are_refused(well: Path, device: openmm.Platform, kind: str) -> None:
+    """Whether the System has a box of its own or not: a Context may get one later."""
     force = NNPForce(well)
     force.setParticles([4, 3, 8])
     force.addBond(3, 4)
@@ -246,9 +247,11 @@ def test_one_molecule_is_whole(save_scripted: Save, device: openmm.Platform, kin
     assert alone(context)[0] == pytest.approx(np.sum((x[[3, 5]] - x[4]) ** 2), rel=1e-9)
 
 
-def test_molecules_in_vacuum_are_not_torn(well: Path, device: openmm.Platform) -> None:
-    system, x = molecules(in_group(inside("CustomCVForce", NNPForce(well), 12)), box=2.0, periodic=False)
-    system.setDefaultPeriodicBoxVectors([2, 0, 0], [0, 2, 0], [0, 0, 2])
+def test_joined_molecules_in_vacuum(well: Path, device: openmm.Platform) -> None:
+    force = NNPForce(well)
+    for i in range(11):
+        force.addBond(i, i + 1)
+    system, x = molecules(in_group(inside("CustomCVForce", force, 12)), periodic=False)
     context = with_precision(system, device, "double")
     context.setPositions(x)
     assert alone(context)[0] == pytest.approx(well_energy(x), rel=1e-9)
@@ -321,6 +324,8 @@ def test_a_scale_that_is_no_number_leaves_the_others_in_order(well: Path, device
         context.setParameter("s", float("nan"))
         with pytest.raises(openmm.OpenMMException, match="scale parameter 's' is .?nan"):
             alone(context)
+        with pytest.raises(openmm.OpenMMException, match="not evaluated yet, or not to the end"):
+            good.getOutput(context, "energy")
         context.setParameter("s", 0.5)
         assert alone(context)[0] == pytest.approx(1.5 * well_energy(x), rel=1e-12)
 
@@ -528,6 +533,7 @@ def test_forces_too_large_for_the_device(save_scripted: Save, device: openmm.Pla
         )
     )
     force.addGlobalParameter("k", 2.0e9)
+    force.setScaleParameter("s")
     force.setParticles([5, 2])
     system, x = molecules(force)
     context = with_precision(system, device, precision)
@@ -537,5 +543,41 @@ def test_forces_too_large_for_the_device(save_scripted: Save, device: openmm.Pla
     text = r"force on particle 5 is \(.*-2.2e\+09.*\), more than OpenMM's fixed-point numbers can hold .* particle 2, "
     with pytest.raises(openmm.OpenMMException, match=text):
         alone(context)
+    context.setParameter("s", 0.1)
+    np.testing.assert_allclose(alone(context)[1][[5, 2]], [[0, -2.2e8, 0]] * 2, rtol=1e-6)
+    context.setParameter("k", 2.0e9)
+    context.setParameter("s", -1.5)
+    with pytest.raises(openmm.OpenMMException, match="more than OpenMM's fixed-point numbers can hold"):
+        alone(context)
     context.setParameter("k", 1.0)
+    context.setParameter("s", 1.0)
     assert alone(context)[0] == pytest.approx(x[[5, 2], 1].sum(), rel=1e-6)
+
+
+# Resources
+
+
+def test_contexts_leave_no_more_behind_than_openmm(well: Path, device: openmm.Platform) -> None:
+    """OpenMM's own Contexts leave a thread and some memory on OpenCL; with the force they leave no more (G9)."""
+
+    def once(with_force: bool) -> None:
+        force = NNPForce(well) if with_force else openmm.CustomExternalForce("x^2+2*y^2+3*z^2")
+        system, x = molecules(in_group(force), count=2)
+        if not with_force:
+            for i in range(len(x)):
+                force.addParticle(i)
+        context = with_precision(system, device, "double")
+        context.setPositions(x)
+        assert alone(context)[0] == pytest.approx(well_energy(x), rel=1e-6)
+
+    growth = np.zeros((2, 12, 3))
+    for cycle in range(12):
+        for kind in range(2):
+            before = np.array(resources())[:3]
+            once(bool(kind))
+            growth[kind, cycle] = np.array(resources())[:3] - before
+    openmm_alone, ours = np.median(growth[:, 2:], axis=1)  # the first ones fill caches, and the heap grows in jumps
+    print(f"G9, {device.getName()}, growth a Context: {ours[0] / 2**20:.2g} MiB, ", end="")
+    print(f"OpenMM alone {openmm_alone[0] / 2**20:.2g} MiB")
+    assert ours[0] - openmm_alone[0] < 2**20
+    assert tuple(ours[1:]) == tuple(openmm_alone[1:]), "file descriptors and threads"

@@ -550,9 +550,12 @@ def test_barostat_moves_bonded_particles_as_a_whole(platform: Platform, harmonic
     integrator.addUpdateContextState()  # the barostat's moves and nothing else
     context = context_of(system, positions, platform, integrator)
     whole = distances(context, wrapped=False)
-    integrator.step(50)
-    assert abs(context.getState().getPeriodicBoxVolume()._value - 27) > 0.1
-    np.testing.assert_allclose(distances(context, wrapped=False), whole, atol=1e-5)
+    volumes = set()
+    for _ in range(50):
+        integrator.step(1)
+        volumes.add(context.getState().getPeriodicBoxVolume()._value)
+        np.testing.assert_allclose(distances(context, wrapped=False), whole, atol=1e-5)
+    assert len(volumes) > 5, "the barostat moves"
 
 
 # Models without a spec

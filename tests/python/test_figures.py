@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import pytest
 import torch
 from openmm.app import ForceField, PDBFile
 
-from helpers import central_differences, context_of, coordinates, energy_and_forces, scripted
+from helpers import central_differences, context_of, coordinates, energy_and_forces, resources, scripted
 from openmmnnp import NNPForce
 from openmmnnp.spec import read_spec, write_spec
 
@@ -243,19 +242,6 @@ def test_wrapping(platform: openmm.Platform) -> None:
 # Resources (G9)
 
 
-def resources() -> tuple[int, int, int, int]:
-    """Resident memory in bytes, file descriptors, threads, private folders of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    folder = Path(os.environ.get("TMPDIR", "/tmp"))
-    private = list(folder.glob(f"openmmnnp-{os.getpid()}-*"))
-    return (
-        pages * os.sysconf("SC_PAGE_SIZE"),
-        len(os.listdir("/proc/self/fd")),
-        len(os.listdir("/proc/self/task")),
-        len(private),
-    )
-
-
 @pytest.mark.parametrize(("kind", "count"), [("Contexts", 150), ("models", 60)])
 def test_nothing_is_left_behind(kind: str, count: int) -> None:
     platform = openmm.Platform.getPlatformByName("Reference")
@@ -289,18 +275,19 @@ for i in range(3):
 force = openmmnnp.NNPForce(sys.argv[1])
 system.addForce(force)
 integrator = openmm.VerletIntegrator(0.001)
-context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
+context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(sys.argv[2]))
 context.setPositions([(1, 0, 0), (0, 2, 0), (0, 0, 3)])
-assert context.getState(energy=True).getPotentialEnergy()._value == 14
+assert abs(context.getState(energy=True).getPotentialEnergy()._value - 14) < 1e-5
 """
 
 
-def test_any_order_of_destruction_ends_cleanly(harmonic: Path) -> None:
+def test_any_order_of_destruction_ends_cleanly(platform: openmm.Platform, harmonic: Path) -> None:
     """The six orders in which a Context, its force and its integrator can go, exit with all of them, and twice over."""
     orders = [f"del {', '.join(order)}, system" for order in itertools.permutations(("context", "force", "integrator"))]
     programs = [DESTROY + order for order in orders] + [DESTROY, DESTROY + DESTROY]
     for program in programs:
-        result = subprocess.run([sys.executable, "-c", program, harmonic], capture_output=True, text=True)
+        command = [sys.executable, "-c", program, harmonic, platform.getName()]
+        result = subprocess.run(command, capture_output=True, text=True)
         assert (result.returncode, result.stderr) == (0, "")
 
 

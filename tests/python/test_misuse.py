@@ -606,7 +606,8 @@ def test_outputs_that_are_not_there(
     context = make_context(platform, force, water)
     for name in ("energy", "atomic_energy"):
         with fails(
-            f"The output '{name}' does not exist: the model was not evaluated yet. Ask the Context for the energy"
+            f"The output '{name}' does not exist: the model was not evaluated yet, or not to the end. "
+            "Ask the Context for the energy"
         ):
             force.getOutput(context, name)
     energy_and_forces(context)

@@ -91,7 +91,7 @@ private:
 
     const ModelDevice device;
     std::unique_ptr<at::cuda::CUDAGraph> graph;
-    at::cuda::MempoolId_t pool{};
+    decltype(at::cuda::graph_pool_handle()) pool{};
 };
 
 std::vector<std::unique_ptr<at::cuda::CUDAGraph>>& CudaGraph::abandoned =

@@ -1,5 +1,6 @@
 #include "platforms/common/CommonNNPKernel.h"
 #include "api/NamedErrors.h"
+#include "openmmnnp/InterpreterLock.h"
 #include "openmmnnp_kernels.h"
 #include "platforms/common/BondInfo.h"
 #include "platforms/common/InnerContext.h"
@@ -83,6 +84,11 @@ void CommonCalcNNPForceKernel::compileKernels() {
 double CommonCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy, double factor) {
     if (overlaps)
         return 0; // begun by the pre-computation, and to be finished by the post-computation
+    if (context.getNumContexts() > 1) {
+        // OpenMM prepares each device on a thread of its own, and clears the forces there.
+        const WithoutInterpreterLock unlocked;
+        context.getWorkThread().flush();
+    }
     begin(includeForces, includeEnergy, factor);
     return finish();
 }
@@ -224,20 +230,24 @@ void CommonCalcNNPForceKernel::setReal(OpenMM::ComputeKernelImpl& kernel, int in
 }
 
 void CommonCalcNNPForceKernel::abandon() noexcept {
-    if (begun)
-        abandonEvaluate();
+    if (!begun)
+        return;
     begun = false;
+    abandonEvaluate();
+    evaluation->getEvaluation().invalidate();
 }
 
 void CommonCalcNNPForceKernel::skip() {
     evaluation->skip();
 }
 
-NamedOutput CommonCalcNNPForceKernel::getOutput(const std::string& name) const {
+NamedOutput CommonCalcNNPForceKernel::getOutput(const std::string& name) {
+    abandon();
     return evaluation->getOutput(name);
 }
 
-Diagnostics CommonCalcNNPForceKernel::getDiagnostics() const {
+Diagnostics CommonCalcNNPForceKernel::getDiagnostics() {
+    abandon();
     Diagnostics diagnostics = evaluation->getDiagnostics();
     diagnostics.platform = impl.getPlatform().getName();
     diagnostics.milliseconds = clock.getMilliseconds();

@@ -29,8 +29,8 @@ public:
     void initialize(const OpenMM::System& system, const NNPForce& force) override;
     double execute(OpenMM::ContextImpl& impl, bool includeForces, bool includeEnergy, double scale) override;
     void skip() override;
-    NamedOutput getOutput(const std::string& name) const override;
-    Diagnostics getDiagnostics() const override;
+    NamedOutput getOutput(const std::string& name) override;
+    Diagnostics getDiagnostics() override;
     void update(const NNPForce& force) override;
 
 protected:

@@ -2,6 +2,7 @@
 #include "model/TorchThreads.h"
 #include "openmmnnp/InterpreterLock.h"
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <openmm/common/ContextSelector.h>
 #include <openmm/internal/CustomCPPForceImpl.h>
@@ -90,7 +91,7 @@ void HostModelKernel::evaluate(int threads) noexcept {
         useTorchThreads(threads);
         evaluation->run(withForces);
         if (withForces)
-            evaluation->getEvaluation().checkForcesBelow(largestForce / evaluation->getForceUnit());
+            evaluation->getEvaluation().checkForcesBelow(largestForce / std::abs(scale * evaluation->getForceUnit()));
     } catch (...) {
         error = std::current_exception();
     }

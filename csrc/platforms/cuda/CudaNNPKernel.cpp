@@ -25,17 +25,20 @@ CudaNNPKernel::CudaNNPKernel(const std::string& name, const OpenMM::Platform& pl
 
 CudaNNPKernel::~CudaNNPKernel() {
     abandon();
+    const OpenMM::ContextSelector selector(cuda);
     try {
-        const OpenMM::ContextSelector selector(cuda);
         waitForModel();
         if (failures)
             failures->waitForLast();
-        failures.reset();
-        gathered.reset();
+    } catch (const std::exception&) { // the device is gone, and all on it
+    }
+    failures.reset();
+    gathered.reset();
+    try {
         const ContextGuard guard(primary.get());
         evaluated.reset();
         evaluation.reset();
-    } catch (const std::exception&) { // the device is gone, and all on it
+    } catch (const std::exception&) {
     }
 }
 
@@ -124,19 +127,22 @@ void CudaNNPKernel::abandonEvaluate() noexcept {
     }
 }
 
-NamedOutput CudaNNPKernel::getOutput(const std::string& name) const {
+NamedOutput CudaNNPKernel::getOutput(const std::string& name) {
+    abandon();
     settle();
     const ContextGuard guard(primary.get());
     return CommonCalcNNPForceKernel::getOutput(name);
 }
 
-Diagnostics CudaNNPKernel::getDiagnostics() const {
+Diagnostics CudaNNPKernel::getDiagnostics() {
+    abandon();
     settle();
     return CommonCalcNNPForceKernel::getDiagnostics();
 }
 
 void CudaNNPKernel::update(const NNPForce& definition) {
     abandon();
+    settle(); // what went wrong so far is the old model's
     waitForModel();
     const OpenMM::ContextSelector selector(cuda);
     const ContextGuard guard(primary.get());

@@ -22,8 +22,8 @@ public:
     CudaNNPKernel(const std::string& name, const OpenMM::Platform& platform, OpenMM::ContextImpl& impl,
                   OpenMM::CudaContext& context);
     ~CudaNNPKernel() override;
-    NamedOutput getOutput(const std::string& name) const override;
-    Diagnostics getDiagnostics() const override;
+    NamedOutput getOutput(const std::string& name) override;
+    Diagnostics getDiagnostics() override;
     void update(const NNPForce& force) override;
 
 protected:

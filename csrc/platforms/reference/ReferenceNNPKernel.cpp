@@ -64,11 +64,11 @@ void ReferenceCalcNNPForceKernel::skip() {
     force->skip();
 }
 
-NamedOutput ReferenceCalcNNPForceKernel::getOutput(const std::string& name) const {
+NamedOutput ReferenceCalcNNPForceKernel::getOutput(const std::string& name) {
     return force->getOutput(name);
 }
 
-Diagnostics ReferenceCalcNNPForceKernel::getDiagnostics() const {
+Diagnostics ReferenceCalcNNPForceKernel::getDiagnostics() {
     Diagnostics diagnostics = force->getDiagnostics();
     diagnostics.platform = platformName;
     diagnostics.milliseconds = clock.getMilliseconds();
