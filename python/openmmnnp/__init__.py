@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import NoReturn
 
-from ._libraries import VERSION as __version__  # first: it checks versions and loads what the others need
-from .force import NNPForce, trust
-from .spec import ModelSpec
-from .torchforce import TorchForce
+
+def _is_command() -> bool:
+    """Is this the command line tool, which must also start where the libraries can't be loaded?"""
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    follows = dict(zip(sys.orig_argv, sys.orig_argv[1:], strict=False))
+    return program == "openmm-nnp" or (program == "-m" and follows.get("-m") == __name__)
+
+
+if not _is_command():
+    from ._libraries import VERSION as __version__  # first: it checks versions and loads what the others need
+    from .force import NNPForce, trust
+    from .spec import ModelSpec
+    from .torchforce import TorchForce
 
 __all__ = ["ModelSpec", "NNPForce", "TorchForce", "__version__", "trust"]
 

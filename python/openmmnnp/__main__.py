@@ -1,0 +1,5 @@
+"""`python -m openmmnnp`."""
+
+from .cli import main
+
+raise SystemExit(main())
