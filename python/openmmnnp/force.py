@@ -31,7 +31,7 @@ class NNPForce(openmm.Force):
     energy in kJ/mol (, forces [n, 3] in kJ/mol/nm).
 
     The file is read and checked now, and its bytes are kept: if it is overwritten later, nothing changes. Its code is
-    loaded when a Context is created. Models are programs: use only those that you trust.
+    loaded when a Context is created. Models are programs: use only those that you trust (see :func:`trust`).
 
     Like all of OpenMM's classes, wrong use raises openmm.OpenMMException; arguments of a wrong type or sign raise
     TypeError or ValueError.

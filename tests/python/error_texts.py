@@ -17,7 +17,7 @@ STRING = r'"(?:[^"\\]|\\.)*"'
 
 def texts_in_cpp(source: str) -> Iterator[str]:
     """Texts with {} for what is put in; strings that stand together are one."""
-    source = re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.DOTALL)
+    source = re.sub(rf"({STRING})|//[^\n]*|/\*.*?\*/", lambda match: match[1] or "", source, flags=re.DOTALL)
     for start in re.finditer(rf"(?:{THROWING})\(", source):
         end = re.compile(rf"(?:{STRING}|[^\";])*").match(source, start.end())
         assert end

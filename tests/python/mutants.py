@@ -80,7 +80,7 @@ def swap(data: bytearray, draw: random.Random) -> bytes:
 
 def lie(data: bytearray, draw: random.Random) -> bytes:
     """A number of a header becomes another one, most often an extreme one."""
-    places = [match.start() for match in re.finditer(rb"PK(\3\4|\1\2|\5\6|\6\6|\6\7)", data)]
+    places = [match.start() for match in re.finditer(rb"PK(\x03\x04|\x01\x02|\x05\x06|\x06\x06|\x06\x07)", data)]
     at = min(draw.choice(places) + draw.randrange(4, 46), len(data) - 4)
     form = draw.choice(["<H", "<I"])
     most = 2 ** (8 * struct.calcsize(form)) - 1

@@ -187,8 +187,8 @@ def test_forked_process_leaves_the_folder(package: Path, parent: Path) -> None:
     after = """
 child = os.fork()
 if child == 0:
-    del context, system
-    sys.exit()
+    del context, system, force
+    os._exit(0)
 os.waitpid(child, 0)
 print(len(os.listdir(os.environ["TMPDIR"])))
 """
