@@ -264,7 +264,10 @@ SPECS: dict[str, tuple[Make, str]] = {
     "unit of nothing": (spec(output_units={"x": "e"}), "output_units\" for 'x', but one of the outputs"),
     "other particles": (spec(particles=3, atomic_numbers=[1, 1]), 'but 2, the number of "atomic_numbers", is needed'),
     "both energies": (spec(energy_offset=1.0), 'both "energy_offset" and "atomic_energies"; keep one'),
-    "edges without cutoff": (spec(inputs=["positions", "edges"]), "a number, since the model takes edges, is needed"),
+    "edges without cutoff": (
+        spec(inputs=["positions", "parameters.k", "edges"]),
+        "a number, since the model takes edges, is needed",
+    ),
     "references that are one": (spec(references={"energy": 0}), "but a list is needed"),
     "reference that is none": (spec(references=[1]), "a reference that is no object"),
     "reference without energy": (

@@ -183,18 +183,6 @@ def test_folder_of_a_killed_process_is_swept(package: Path, parent: Path) -> Non
     assert folders(parent) == sorted([elsewhere, alive])
 
 
-def test_forked_process_leaves_the_folder(package: Path, parent: Path) -> None:
-    after = """
-child = os.fork()
-if child == 0:
-    del context, system, force
-    os._exit(0)
-os.waitpid(child, 0)
-print(len(os.listdir(os.environ["TMPDIR"])))
-"""
-    assert run(package, after, parent).stdout.splitlines()[1:] == ["1"]
-
-
 def test_file_that_may_not_be_as_large(package: Path, parent: Path) -> None:
     """The limit of the process stands for a full disk on machines where none can be mounted."""
     import resource

@@ -8,6 +8,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,6 +224,22 @@ def test_size_is_linear() -> None:
     xml = write(force)
     assert len(xml) < sum(len(str(i)) + 1 for i in particles) + 2 * len(particles) + 4000
     assert read(xml).getParticles() == particles
+
+
+def test_40_megabytes(capsys: pytest.CaptureFixture[str]) -> None:
+    """The figure is two seconds each way; machines differ, so that it is printed and not asserted."""
+    data = archive(Heavy(10_000_000))
+    force = NNPForce(data)
+    times = [time.perf_counter()]
+    xml = write(force)
+    times.append(time.perf_counter())
+    result = read(xml)
+    times.append(time.perf_counter())
+    assert result.getModelHash() == force.getModelHash()
+    assert write(result) == xml
+    with capsys.disabled():
+        print(f"\n{len(data) / 1e6:.0f} MB in XML: written in {times[1] - times[0]:.2f} s", end="")
+        print(f", read in {times[2] - times[1]:.2f} s")
 
 
 def test_reading_loads_no_code(harmonic: Path, tmp_path: Path) -> None:
