@@ -2,10 +2,11 @@
  * The evaluation that only enqueues, as CUDA uses it, run where there is no such device: on torch's CPU, with a
  * stand-in for CUDA's graphs.
  *
- *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE MODEL...
+ *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE ELASTIC MODEL...
  *
  * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64), with its number of particles free.  The packages
- * say that they are for CUDA: one for compute capability 9.0, one with two kernels of one name.
+ * say that they are for CUDA: one for compute capability 9.0, one with two kernels of one name.  ELASTIC is
+ * E = k sum_i |r_i|^2 with the parameter k.
  */
 #include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
@@ -145,6 +146,32 @@ void testFallback(const std::shared_ptr<Model>& model, bool refuses) {
            "the reason: " + one.evaluation.getGraphReason());
 }
 
+/** A parameter that changes while its derivative is asked for, through a graph whose replays may be spoiled. */
+void testDerivative(const std::shared_ptr<Model>& model, bool spoiled) {
+    std::vector<double> positions = {1, 0, 0, 0, 2, 0, 0, 0, 3}, forces(9);
+    double energy = 0, derivative = 0;
+    int replays = 0;
+    DeviceEvaluation evaluation(model, 3, {}, {"k"});
+    evaluation.getInputs().setParameter(0, 5);
+    const auto afterReplay = [&] { derivative += spoiled ? 1e-6 : 0; };
+    evaluation.bind({positions.data(), &energy, &derivative, forces.data()}, nullptr,
+                    std::make_unique<GraphReplay>(std::make_unique<StandIn>(replays, afterReplay), 1, "elastic"));
+    for (int step = 0; step < 5; step++) {
+        const double k = 5 + step / 2;
+        evaluation.getInputs().setParameter(0, k);
+        positions[0] = 1 + step;
+        evaluation.run(true);
+        const double expected = positions[0] * positions[0] + 4 + 9;
+        expect(energy == k * expected && derivative == expected && forces[0] == -2 * k * positions[0],
+               "energy, derivative and forces with a parameter that changes");
+    }
+    evaluation.waitForResults();
+    expect(evaluation.getDerivative(0) == derivative && evaluation.getForces()[8] == forces[8], "on the host as well");
+    expect(replays == (spoiled ? 1 : 4), "replays: " + std::to_string(replays));
+    expect(spoiled == contains(evaluation.getGraphReason(), "a derivative of its energy, replayed, differs"),
+           "the reason: " + evaluation.getGraphReason());
+}
+
 void testFailure(const std::shared_ptr<Model>& model) {
     Case one(model);
     one.bind();
@@ -199,7 +226,9 @@ int main(int argc, char** argv) {
     for (int i = 2; i < argc; i++)
         trustModel(ModelFile::open(argv[i])->getHash());
     testPackages(argv[2], argv[3]);
-    for (int i = 4; i < argc; i++) {
+    for (const bool spoiled : {false, true})
+        testDerivative(loadModel(*ModelFile::open(argv[4]), LoadOptions()), spoiled);
+    for (int i = 5; i < argc; i++) {
         testMissingCuda(argv[i]);
         const std::shared_ptr<Model> model = loadModel(*ModelFile::open(argv[i]), LoadOptions());
         testResults(model);

@@ -16,8 +16,10 @@ import pytest
 import torch
 
 import openmmnnp._core
+from helpers import scripted
 from openmmnnp import ModelSpec
 from openmmnnp.export import save_pt, save_pt2
+from openmmnnp.spec import write_spec
 
 PACKAGE = Path(openmmnnp._core.__file__).parent
 SOURCE = Path(__file__).parents[1] / "cpp"
@@ -86,10 +88,16 @@ def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_
     torch_lib = Path(torch.__file__).parent / "lib"
     one = _as_if_for_cuda(springs[1], tmp_path / "one.pt2", ["a.cubin"])
     twins = _as_if_for_cuda(springs[1], tmp_path / "twins.pt2", ["a.cubin", "more/a.cubin"])
-    result = subprocess.run([programs / "test_device", torch_lib, one, twins, *springs], capture_output=True, text=True)
+    elastic = tmp_path / "elastic.pt"
+    scripted("return k * (positions**2).sum()", "positions, k").save(str(elastic))
+    write_spec(elastic, ModelSpec("elastic", "nm", "kJ/mol", "float64", inputs=["positions", "parameters.k"]))
+    result = subprocess.run(
+        [programs / "test_device", torch_lib, one, twins, elastic, *springs], capture_output=True, text=True
+    )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr.count("openmm-nnp: the model of this test runs without a CUDA graph: ") == 4
+    assert result.stderr.count("openmm-nnp: elastic runs without a CUDA graph: a derivative") == 1
 
 
 def _symbols(library: Path) -> str:

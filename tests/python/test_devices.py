@@ -170,8 +170,12 @@ def test_barostat(well: Path, device: openmm.Platform, precision: str) -> None:
     particles = [4, 3, 5, 11, 9, 10]
     force = in_group(NNPForce(well))
     force.setParticles(particles)
-    system, x = molecules(force, openmm.MonteCarloBarostat(3.0, 300.0, 1))
-    context = with_precision(system, device, precision, openmm.LangevinMiddleIntegrator(300, 1, 0.002))
+    barostat = openmm.MonteCarloBarostat(19.0, 300.0, 1)  # bar, at which 30 molecules fill about this box
+    barostat.setRandomNumberSeed(1)
+    system, x = molecules(force, barostat, count=30, box=4.0)
+    integrator = openmm.LangevinMiddleIntegrator(300, 1, 0.002)
+    integrator.setRandomNumberSeed(1)
+    context = with_precision(system, device, precision, integrator)
     context.getIntegrator().setIntegrationForceGroups({0})
     context.setPositions(x)
     fly(context, 7.3)

@@ -1,32 +1,20 @@
+#include "platforms/KernelFactory.h"
 #include "platforms/cuda/CudaNNPKernel.h"
-#include <openmm/KernelFactory.h>
-#include <openmm/OpenMMException.h>
 #include <openmm/PluginInitializer.h>
 
-namespace openmmnnp {
+namespace {
 
-class CudaNNPKernelFactory : public OpenMM::KernelFactory {
-public:
-    OpenMM::KernelImpl* createKernelImpl(std::string name, const OpenMM::Platform& platform,
-                                         OpenMM::ContextImpl& context) const override {
-        const auto* data = static_cast<OpenMM::CudaPlatform::PlatformData*>(context.getPlatformData());
-        if (name == CalcNNPForceKernel::Name())
-            return new CudaNNPKernel(name, platform, context, *data->contexts[0]);
-        throw OpenMM::OpenMMException("openmm-nnp has no kernel '" + name + "' for the platform " + platform.getName() +
-                                      ".");
-    }
-};
+openmmnnp::CalcNNPForceKernel* make(const std::string& name, const OpenMM::Platform& platform,
+                                    OpenMM::ContextImpl& context) {
+    const auto* data = static_cast<OpenMM::CudaPlatform::PlatformData*>(context.getPlatformData());
+    return new openmmnnp::CudaNNPKernel(name, platform, context, *data->contexts[0]);
+}
 
-} // namespace openmmnnp
+} // namespace
 
 extern "C" OPENMMNNP_EXPORT void registerPlatforms() {}
 
 /** Called by OpenMM when the plugin is loaded. */
 extern "C" OPENMMNNP_EXPORT void registerKernelFactories() {
-    for (int i = 0; i < OpenMM::Platform::getNumPlatforms(); i++) {
-        OpenMM::Platform& platform = OpenMM::Platform::getPlatform(i);
-        if (platform.getName() == "CUDA")
-            platform.registerKernelFactory(openmmnnp::CalcNNPForceKernel::Name(),
-                                           new openmmnnp::CudaNNPKernelFactory());
-    }
+    openmmnnp::registerKernelFactory<OpenMM::CudaPlatform>(make);
 }
