@@ -217,21 +217,43 @@ def inside(kind: str, force: NNPForce, n: int) -> openmm.Force:
     return outer
 
 
-TORN = r"covers 2 molecules, does not use periodic boundary conditions, and is inside a CustomCVForce or ATMForce\..* "
-TORN += r"addBond\(\) .* setUsesPeriodicBoundaryConditions\(True\) .* or choose the CPU platform"
+TORN = (
+    r"covers 2 molecules, does not use periodic boundary conditions, and is inside a CustomCVForce or ATMForce of .* "
+)
+TORN += r"addBond\(\).* setUsesPeriodicBoundaryConditions\(True\) .* or choose the CPU platform"
 
 
 @pytest.mark.parametrize("kind", ["CustomCVForce", "ATMForce"])
 def test_torn_molecules_are_refused(well: Path, device: openmm.Platform, kind: str) -> None:
-    """Whether the System has a box of its own or not: a Context may get one later."""
-    force = NNPForce(well)
-    force.setParticles([4, 3, 8])
-    force.addBond(3, 4)
-    system, x = molecules(inside(kind, force, 12))
+    """Whether the System has a box or its Context gets one later."""
+    for has_box in (True, False):
+        force = NNPForce(well)
+        force.setParticles([4, 3, 8])
+        force.addBond(3, 4)
+        system, x = molecules(inside(kind, force, 12), periodic=has_box)
+        if not has_box:
+            system.setDefaultPeriodicBoxVectors([2, 0, 0], [0, 2, 0], [0, 0, 2])
+        context = with_precision(system, device, "double")
+        context.setPositions(x)
+        if not has_box:
+            energy_and_forces(context)
+            context.setPeriodicBoxVectors([3, 0, 0], [0, 3, 0], [0, 0, 3])
+        with pytest.raises(openmm.OpenMMException, match=TORN):
+            energy_and_forces(context)
+
+
+def test_openmm_torch_contract_warns_of_torn_molecules(
+    tmp_path: Path, device: openmm.Platform, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its models see all particles as OpenMM's own forces do there, and often look at one molecule only."""
+    path = tmp_path / "first.pt"
+    scripted("return (positions[0] - positions[2]).pow(2).sum()").save(str(path))
+    system, x = molecules(in_group(inside("CustomCVForce", NNPForce(path), 12)))
     context = with_precision(system, device, "double")
     context.setPositions(x)
-    with pytest.raises(openmm.OpenMMException, match=TORN):
-        energy_and_forces(context)
+    for _ in range(2):
+        assert alone(context)[0] == pytest.approx(np.sum((x[0] - x[2]) ** 2), rel=1e-9)
+    assert capfd.readouterr().err.count("Make sure that the model looks at one molecule only.") == 1
 
 
 @pytest.mark.parametrize("kind", ["CustomCVForce", "ATMForce"])
@@ -251,11 +273,9 @@ def test_one_molecule_is_whole(save_scripted: Save, device: openmm.Platform, kin
     assert alone(context)[0] == pytest.approx(np.sum((x[[3, 5]] - x[4]) ** 2), rel=1e-9)
 
 
-def test_joined_molecules_in_vacuum(well: Path, device: openmm.Platform) -> None:
-    force = NNPForce(well)
-    for i in range(11):
-        force.addBond(i, i + 1)
-    system, x = molecules(in_group(inside("CustomCVForce", force, 12)), periodic=False)
+def test_molecules_in_vacuum_are_not_torn(well: Path, device: openmm.Platform) -> None:
+    system, x = molecules(in_group(inside("CustomCVForce", NNPForce(well), 12)), periodic=False)
+    system.setDefaultPeriodicBoxVectors([2, 0, 0], [0, 2, 0], [0, 0, 2])
     context = with_precision(system, device, "double")
     context.setPositions(x)
     assert alone(context)[0] == pytest.approx(well_energy(x), rel=1e-9)

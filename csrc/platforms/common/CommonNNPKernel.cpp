@@ -3,7 +3,6 @@
 #include "openmmnnp/InterpreterLock.h"
 #include "openmmnnp_kernels.h"
 #include "platforms/common/BondInfo.h"
-#include "platforms/common/InnerContext.h"
 #include <algorithm>
 #include <numeric>
 #include <openmm/common/ContextSelector.h>
@@ -125,9 +124,8 @@ double CommonCalcNNPForceKernel::finish() {
 void CommonCalcNNPForceKernel::gather() {
     clock.start();
     const OpenMM::ContextSelector selector(context);
-    if (!checkedMolecules && !force.usesPeriodicBoundaryConditions())
-        refuseTornMolecules(impl, particles->getParticles());
-    checkedMolecules = true;
+    if (!force.usesPeriodicBoundaryConditions())
+        tornMolecules.check(impl, particles->getParticles(), !force.hasModelSpec() && !force.usesSubset());
     particles->update();
     OpenMM::Vec3 box[3];
     context.getPeriodicBoxVectors(box[0], box[1], box[2]);

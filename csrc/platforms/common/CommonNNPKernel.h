@@ -5,6 +5,7 @@
 #include "api/ScaleParameter.h"
 #include "platforms/ForceEvaluation.h"
 #include "platforms/StageClock.h"
+#include "platforms/common/InnerContext.h"
 #include "platforms/common/ParticleMap.h"
 #include <memory>
 #include <openmm/common/ComputeArray.h>
@@ -87,10 +88,11 @@ private:
     int groupFlag = 0; // of the Context's copy, which a CustomCVForce gives a group of its own
     std::unique_ptr<ScaleParameter> scaleParameter;
     std::unique_ptr<ParticleMap> particles;
+    TornMolecules tornMolecules;
     OpenMM::ComputeKernel gatherKernel, scatterKernel, accumulateKernel;
     OpenMM::ComputeArray derivativeIndices;
     bool gatherIsBound = false, scatterIsBound = false, accumulateIsBound = false;
-    bool overlaps = false, begun = false, checkedMolecules = false;
+    bool overlaps = false, begun = false;
 };
 
 } // namespace openmmnnp

@@ -7,18 +7,29 @@
 namespace openmmnnp {
 
 /**
- * Refuse what may be wrong: a force over several molecules, without periodic boundary conditions, inside a
- * CustomCVForce or ATMForce.  These copy positions to a Context of their own after OpenMM put each molecule into the
- * periodic box, and not by how many box vectors it was moved, so molecules may not be where they belong.  The inner
- * Context cannot tell whether the outer one has a box.
+ * What may be wrong inside a CustomCVForce or ATMForce of a periodic System: a force over several molecules, without
+ * periodic boundary conditions.  These copy positions to a Context of their own after OpenMM put each molecule into the
+ * periodic box, and not by how many box vectors it was moved, so molecules are not where they belong.
  *
  * OpenMM does not say whether a Context is such an inner one.  It is recognized by what CustomCVForceImpl and
- * ATMForceImpl hold: their System(s) and then their VerletIntegrator(s) of 1 ps, side by side in memory.
- *
- * @param particles   of the force
- * @throws ModelError
+ * ATMForceImpl hold: their System(s) and then their VerletIntegrator(s) of 1 ps, side by side in memory.  Nor does it
+ * say whether the outer System is periodic: one that still has the cube of 2 nm that OpenMM starts with is taken for
+ * one in vacuum.
  */
-void refuseTornMolecules(OpenMM::ContextImpl& context, const std::vector<int>& particles);
+class TornMolecules {
+public:
+    /**
+     * Throws ModelError if molecules may be torn apart.
+     *
+     * @param particles   of the force
+     * @param asOpenMM    the force promises no more than OpenMM's own forces do there: print a warning once instead
+     */
+    void check(OpenMM::ContextImpl& context, const std::vector<int>& particles, bool asOpenMM);
+
+private:
+    int numMolecules = -1; // that the force covers, if the Context is an inner one; 0 if it is not
+    bool warned = false;
+};
 
 } // namespace openmmnnp
 
