@@ -56,7 +56,7 @@ def all_texts() -> dict[str, str]:
         ("python", "*.py", texts_in_python),
     ):
         for path in sorted((ROOT / folder).rglob(pattern)):
-            for text in read(path.read_text()):
+            for text in read(path.read_text(encoding="utf-8")):
                 if len(re.findall(r"[a-z]{2,}", text)) > 1:
                     found[text] = str(path.relative_to(ROOT))
     return found

@@ -26,7 +26,7 @@ def listed() -> dict[str, str]:
     """Text -> test or reason, from the list: unindented lines begin a group."""
     found: dict[str, str] = {}
     group = ""
-    for line in (FOLDER / "errors.txt").read_text().splitlines():
+    for line in (FOLDER / "errors.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("    "):
             text = line[4:].replace("\\n", "\n")
             assert text not in found, f"twice in the list: {text}"
@@ -49,7 +49,7 @@ def test_every_test_of_the_list_exists() -> None:
     for group in sorted(set(listed().values())):
         if not group.startswith(NOT_PROVOKED):
             module, name = group.split("::")
-            tree = ast.parse((FOLDER / module).read_text())
+            tree = ast.parse((FOLDER / module).read_text(encoding="utf-8"))
             assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, group
 
 
