@@ -20,7 +20,7 @@ import openmm
 from openmm import app, unit
 
 # Forces made of terms over a fixed list of particles. A term wholly inside the region is removed.
-_BONDED = {
+BONDED_FORCES = {
     "HarmonicBondForce": "bonds",
     "HarmonicAngleForce": "angles",
     "PeriodicTorsionForce": "torsions",
@@ -231,7 +231,7 @@ def _take_constraints(system: openmm.System, region: _Region, remove: bool) -> N
 def _without_region(force: openmm.Force, region: _Region) -> openmm.Force:
     """A copy of `force` without the terms inside the region; what was removed is noted in `region`."""
     kind = type(force).__name__
-    if kind in _BONDED:
+    if kind in BONDED_FORCES:
         return _without_bonded_terms(force, region)
     if kind in _KEPT:
         return copy.deepcopy(force)
@@ -264,7 +264,7 @@ def _without_bonded_terms(force: openmm.Force, region: _Region) -> openmm.Force:
     xml = _TERM.sub(keep, openmm.XmlSerializer.serialize(force))
     if counts["inside"]:
         kept = counts["across"] + counts["outside"]
-        region.removed.append(RemovedTerms(name, _BONDED[kind], counts["inside"], kept))
+        region.removed.append(RemovedTerms(name, BONDED_FORCES[kind], counts["inside"], kept))
     return openmm.XmlSerializer.deserialize(xml) if counts["inside"] else copy.deepcopy(force)
 
 

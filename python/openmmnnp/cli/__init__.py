@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+
+from . import demo, doctor, report, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
+    """Run a command and return its exit status: 1, with the reason on the standard error, if it fails."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="openmm-nnp", description="Neural network potentials in OpenMM.")
     commands = parser.add_subparsers(dest="command", required=True)
-    text = "look at the installation: versions, platforms, a tiny force on each, folders, threads"
-    doctor = commands.add_parser("doctor", help=text, description=f"Command to {text}. Exit status 1 on an error.")
-    doctor.add_argument("--json", action="store_true", help="print findings as JSON")
-    options = parser.parse_args(arguments)
-
-    from ..doctor import examine, report
-
-    findings = examine()
-    print(report(findings, as_json=options.json))
-    return int(any(finding.state == "error" for finding in findings))
+    doctor.add(commands)
+    simulate.add(commands, everything="--help-all" in words)
+    report.add(commands)
+    demo.add(commands)
+    options = parser.parse_args(words)
+    return int(options.run(options))

@@ -1,1 +1,1 @@
-"""What a simulation script needs beside the force."""
+"""Protein-ligand simulations with a potential, from files to a report: what `openmm-nnp simulate` does."""

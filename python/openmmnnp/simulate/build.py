@@ -1,0 +1,267 @@
+"""From files to a System: protein and ligand in water, or a set-up that was made elsewhere."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import app, unit
+
+from ..region import region_system
+from .options import Options
+from .select import select
+
+WATER = ("tip3p", "spce", "tip4pew", "tip5p", "swm4ndp")  # whose geometries OpenMM's Modeller can add
+_COORDINATES = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".inpcrd": app.AmberInpcrdFile, ".rst7": app.AmberInpcrdFile}
+_BOTH_WAYS = "give --protein and --ligand, or --topology and --system"
+# Options of a System that is built here: a System that is read has its own.
+_BUILDING = ("cutoff", "constraints", "hydrogen_mass")
+_MOLECULES = ("forcefield", "add_hydrogens", "ph", "padding", "box_shape", "water", "ionic_strength", "solvent")
+
+
+@dataclass
+class Complex:
+    """What is simulated, with MM terms for everything, and the particles that the model takes over."""
+
+    topology: app.Topology
+    system: openmm.System  # no barostat
+    positions: Any  # Quantity [N][3]
+    atoms: tuple[int, ...]  # of the region
+    region: openmm.System  # the MM terms of the region alone, without constraints where they are known
+
+
+def build(options: Options, said: Callable[[str], None]) -> Complex:
+    """Read and build what the options name; `said` is told what is done next.
+
+    Raises ValueError for options that do not fit together and for files that do not fit each other.
+    """
+    check_inputs(options)
+    random.seed(options.seed)  # Modeller places ions at random
+    built = _from_molecules(options, said) if options.protein or options.ligand else _from_setup(options, said)
+    _remove_barostats(built.system)
+    return built
+
+
+def check_inputs(options: Options) -> None:
+    """Raise ValueError if the options name no set-up, or two."""
+    molecules = [name for name in ("protein", "ligand", "ligand_ff") if getattr(options, name)]
+    setup = [name for name in ("topology", "system", "positions") if getattr(options, name)]
+    if not molecules and not setup:
+        raise ValueError(f"nothing to simulate: {_BOTH_WAYS}. `openmm-nnp demo` runs an example")
+    if molecules and setup:
+        raise ValueError(f"--{molecules[0].replace('_', '-')} and --{setup[0]} were given: {_BOTH_WAYS}")
+    if molecules and not options.ligand:
+        raise ValueError("a protein alone was given: add --ligand, or use --topology, --system and --ml")
+    if options.ligand and not options.ligand_ff:
+        raise ValueError(
+            f"the ligand {options.ligand} needs a force field for its interactions with the rest: give --ligand-ff an "
+            "OpenMM XML file, or gaff-2.2.20, openff-2.2.1, ... where openmmforcefields is installed"
+        )
+    if setup and not (options.topology and options.system):
+        raise ValueError(f"--{setup[0]} was given alone: --topology and --system are needed together")
+    if setup and not options.ml:
+        raise ValueError("--ml is needed with --topology: say which atoms the model describes, like 'resname LIG'")
+    _check_unused(options)
+
+
+def _check_unused(options: Options) -> None:
+    """Options that would silently have no effect are errors."""
+    if options.protein or options.ligand:
+        return
+    read = options.system is not None and options.system.suffix == ".xml"
+    for name in (*_MOLECULES, *(_BUILDING if read else ())):
+        if getattr(options, name) != getattr(Options(), name):
+            raise ValueError(f"--{name.replace('_', '-')} has no effect on {options.system}: leave it out")
+
+
+def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
+    said("reading the molecules")
+    ligand, positions = read_ligand(_existing(options.ligand))
+    generator, files = _ligand_force_field(options)
+    try:
+        forcefield = app.ForceField(*options.forcefield, *files)
+    except Exception as error:
+        names = ", ".join((*options.forcefield, *files))
+        raise ValueError(f"the force field {names} can't be read: {error}") from error
+    if generator is not None:
+        forcefield.registerTemplateGenerator(generator)
+    modeller = app.Modeller(app.Topology(), [] * unit.nanometer)
+    if options.protein:
+        protein = _read_structure(_existing(options.protein))
+        modeller = app.Modeller(protein.topology, protein.positions)
+        if options.add_hydrogens:
+            said("adding hydrogens")
+            modeller.addHydrogens(forcefield, pH=options.ph)
+    first = modeller.topology.getNumAtoms()
+    modeller.add(ligand, positions)
+    atoms = range(first, first + ligand.getNumAtoms())
+    said("checking the force field")
+    _check_templates(forcefield, modeller.topology)
+    if options.solvent:
+        said("adding water and salt")
+        _solvate(modeller, forcefield, options)
+    said("creating the System")
+    system = forcefield.createSystem(modeller.topology, **_system_options(options, modeller.topology))
+    chosen = select(modeller.topology, options.ml) if options.ml else tuple(atoms)
+    if chosen == tuple(atoms):
+        region = forcefield.createSystem(ligand, nonbondedMethod=app.NoCutoff, removeCMMotion=False)
+    else:
+        region = region_system(system, chosen)
+    _copy_masses(system, chosen, region)
+    return Complex(modeller.topology, system, modeller.positions, chosen, region)
+
+
+def _solvate(modeller: app.Modeller, forcefield: app.ForceField, options: Options) -> None:
+    modeller.addSolvent(
+        forcefield,
+        model=options.water,
+        padding=options.padding * unit.nanometer,
+        boxShape=options.box_shape,
+        ionicStrength=options.ionic_strength * unit.molar,
+    )
+
+
+def _system_options(options: Options, topology: Any) -> dict[str, Any]:
+    periodic = topology.getPeriodicBoxVectors() is not None
+    return {
+        "nonbondedMethod": app.PME if periodic else app.NoCutoff,
+        "nonbondedCutoff": options.cutoff * unit.nanometer,
+        "constraints": {"none": None, "hbonds": app.HBonds, "allbonds": app.AllBonds}[options.constraints],
+        "hydrogenMass": options.hydrogen_mass and options.hydrogen_mass * unit.dalton,
+    }
+
+
+def _from_setup(options: Options, said: Callable[[str], None]) -> Complex:
+    assert options.ml
+    said("reading the set-up")
+    topology_file, system_file = _existing(options.topology), _existing(options.system)
+    if topology_file.suffix in (".prmtop", ".parm7"):
+        if options.positions is None:
+            raise ValueError(f"{topology_file} holds no positions: give --positions an inpcrd, rst7 or PDB file")
+        coordinates = _read_structure(_existing(options.positions))
+        box = coordinates.boxVectors if hasattr(coordinates, "boxVectors") else None
+        structure = app.AmberPrmtopFile(str(topology_file), periodicBoxVectors=box)
+    else:
+        structure = _read_structure(topology_file)
+        coordinates = _read_structure(_existing(options.positions)) if options.positions else structure
+    topology = structure.topology
+    said("creating the System")
+    if system_file.suffix == ".xml":
+        system = _read_system(system_file)
+    else:
+        prmtop = structure if system_file == topology_file else app.AmberPrmtopFile(str(system_file))
+        system = prmtop.createSystem(**_system_options(options, topology))
+    _check_counts(topology, system, coordinates.positions, options)
+    if topology.getPeriodicBoxVectors() is not None:
+        system.setDefaultPeriodicBoxVectors(*topology.getPeriodicBoxVectors())
+    atoms = select(topology, options.ml)
+    return Complex(topology, system, coordinates.positions, atoms, region_system(system, atoms))
+
+
+def _read_system(path: Path) -> openmm.System:
+    system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
+    if not isinstance(system, openmm.System):
+        raise ValueError(f"{path} holds no System, but a {type(system).__name__}")
+    return system
+
+
+def _check_counts(topology: Any, system: openmm.System, positions: Sequence[Any], options: Options) -> None:
+    counts = topology.getNumAtoms(), system.getNumParticles(), len(positions)
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"{options.topology} has {counts[0]} atoms, {options.system} {counts[1]} and the positions are of "
+            f"{counts[2]}: all three must describe the same particles"
+        )
+
+
+def _copy_masses(system: openmm.System, atoms: Sequence[int], region: openmm.System) -> None:
+    for i, particle in enumerate(atoms):
+        region.setParticleMass(i, system.getParticleMass(particle))
+
+
+def _remove_barostats(system: openmm.System) -> None:
+    """The protocol adds its own."""
+    for i in reversed(range(system.getNumForces())):
+        if "Barostat" in type(system.getForce(i)).__name__:
+            system.removeForce(i)
+
+
+def _existing(path: Path | None) -> Path:
+    assert path is not None
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+def _read_structure(path: Path) -> Any:
+    reader = _COORDINATES.get(path.suffix)
+    if reader is None:
+        raise ValueError(f"{path} ends with {path.suffix!r}: known are {', '.join(_COORDINATES)}")
+    try:
+        return reader(str(path))
+    except Exception as error:
+        raise ValueError(f"{path} can't be read: {error}") from error
+
+
+def read_ligand(path: Path) -> tuple[Any, Any]:
+    """Topology with bonds, and positions (Quantity [n][3]), of a ligand in a PDB or SDF file with hydrogens."""
+    if path.suffix not in (".sdf", ".mol"):
+        structure = _read_structure(path)
+        if structure.topology.getNumBonds() == 0 and structure.topology.getNumAtoms() > 1:
+            raise ValueError(f"{path} has no bonds: it needs CONECT records, or give the ligand as SDF")
+        return structure.topology, structure.positions
+    from rdkit import Chem
+
+    molecule = next(iter(Chem.SDMolSupplier(str(path), removeHs=False)), None)
+    if molecule is None or not molecule.GetNumConformers():
+        raise ValueError(f"{path} holds no molecule with coordinates that RDKit can read")
+    missing = sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms())
+    if missing:
+        raise ValueError(f"{path} lacks {missing} hydrogens: add them in the right protonation state and pose")
+    return _topology_of(molecule), molecule.GetConformer().GetPositions() * unit.angstrom
+
+
+def _topology_of(molecule: Any) -> app.Topology:
+    topology = app.Topology()
+    residue = topology.addResidue("LIG", topology.addChain())
+    atoms = []
+    for i, atom in enumerate(molecule.GetAtoms(), 1):
+        element = app.Element.getByAtomicNumber(atom.GetAtomicNum())
+        atoms.append(topology.addAtom(f"{element.symbol}{i}", element, residue))
+    for bond in molecule.GetBonds():
+        topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()])
+    return topology
+
+
+def _ligand_force_field(options: Options) -> tuple[Any, list[str]]:
+    """A template generator or None, and force field files."""
+    name = str(options.ligand_ff)
+    if name.endswith(".xml"):
+        return None, [str(_existing(Path(name)))]
+    family = name.split("-")[0]
+    if family not in ("gaff", "openff"):
+        raise ValueError(f"--ligand-ff {name} is neither an XML file nor a version of gaff or openff (gaff-2.2.20)")
+    try:
+        from openff.toolkit import Molecule
+        from openmmforcefields import generators
+    except ImportError as error:
+        raise ImportError(
+            f"--ligand-ff {name} needs openmmforcefields and OpenFF's toolkit, which are on conda-forge: "
+            "run conda install -c conda-forge openmmforcefields, or give an OpenMM XML file"
+        ) from error
+    kinds = {"gaff": generators.GAFFTemplateGenerator, "openff": generators.SMIRNOFFTemplateGenerator}
+    return kinds[family](molecules=Molecule.from_file(str(options.ligand)), forcefield=name).generator, []
+
+
+def _check_templates(forcefield: app.ForceField, topology: app.Topology) -> None:
+    unmatched = forcefield.getUnmatchedResidues(topology)
+    if unmatched:
+        names = ", ".join(f"{r.name} {r.id} of chain {r.chain.id}" for r in unmatched[:10])
+        raise ValueError(
+            f"the force field has no template for {len(unmatched)} residues ({names}): hydrogens may be missing "
+            "(--add-hydrogens), or a residue is none of the force field's (--forcefield, --ligand-ff)"
+        )

@@ -1,0 +1,426 @@
+"""Runs the phases: steps, log, trajectory, checkpoints, and what is watched meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import app, unit
+
+from ..force import NNPForce
+from . import folder as files
+from .checkpoint import Checkpoint, write_text
+from .folder import RunFolder
+from .options import Options
+from .output import Log, Trajectory, cut_back, sizes, subset
+from .progress import Bar
+from .protocol import GROUPS, PRODUCTION, Phase, integrator, phase_system, velocity_seed
+from .watch import CLOSE_CONTACT, Seen, Watch
+
+FINISHED, BONDS_CHANGED = 0, 3  # exit statuses; a signal gives 128 and its number
+_REINITIALIZED = ("Reference", "CPU")  # where a continuation is bit for bit if checkpoints renew the Context
+_SECONDS_BETWEEN_CHECKPOINTS = 300.0
+_SECONDS_BETWEEN_LOOKS = 0.5  # at signals and the progress bar
+
+
+@dataclass
+class Run:
+    """All that the phases need. `atoms`, `bonds` and `numbers` are those of the model's region."""
+
+    folder: RunFolder
+    options: Options
+    topology: app.Topology
+    system: openmm.System  # of production, without a barostat
+    atoms: Sequence[int]
+    bonds: Sequence[tuple[int, int]]
+    numbers: Sequence[int]
+    saved: Sequence[int]  # in the trajectory
+    heavy: Sequence[int]  # restrained at first
+    groups: Mapping[str, int]
+    platform: openmm.Platform
+    properties: dict[str, str]
+    phases: list[Phase]
+    reference: NDArray[np.float64] | None = None  # [N][3] nm: positions after minimization
+
+    @property
+    def periodic(self) -> bool:
+        return bool(self.system.usesPeriodicBoundaryConditions())
+
+    @property
+    def has_model(self) -> bool:
+        return find_force(self.system) is not None
+
+    @property
+    def trajectory(self) -> str:
+        return f"trajectory.{self.options.trajectory_format}"
+
+    def steps(self, interval: float | None) -> int:
+        """Time steps in an interval (ps), at least one."""
+        assert interval is not None
+        return max(1, round(interval / self.options.timestep))
+
+    def context(self, phase: Phase) -> openmm.Context:
+        """A new Context for a phase."""
+        assert self.reference is not None
+        system = phase_system(self.system, phase, self.options, self.heavy, self.reference)
+        return openmm.Context(system, integrator(self.options, phase), self.platform, self.properties)
+
+
+def find_force(system: openmm.System) -> NNPForce | None:
+    """The model's force in a System."""
+    return next((NNPForce.cast(force) for force in system.getForces() if NNPForce.isinstance(force)), None)
+
+
+def run_phases(run: Run, begin: Checkpoint | None, said: Callable[[str], None]) -> int:
+    """Run what is left, from the checkpoint or from the minimized positions, and return an exit status."""
+    names = [phase.name for phase in run.phases]
+    left = run.phases[names.index(begin.phase) if begin else 0 :]
+    state: openmm.State | None = None
+    with _signals() as received:
+        for phase in left:
+            dynamics = Dynamics(run, phase, said)
+            dynamics.restore(begin) if begin else dynamics.begin(state)
+            begin = None
+            status = dynamics.advance(received)
+            if status != FINISHED:
+                return status
+            state = dynamics.state()
+    _write_results(run, dynamics)
+    return FINISHED
+
+
+class Dynamics:
+    """One phase in its Context."""
+
+    def __init__(self, run: Run, phase: Phase, said: Callable[[str], None]) -> None:
+        self._run, self._phase, self._said = run, phase, said
+        self.context = run.context(phase)
+        self._force = find_force(self.context.getSystem())
+        self._has_spread = self._force is not None and _gives_spread(self._force)
+        self._step = 0
+        self._began, self._began_at = time.perf_counter(), 0
+        self._freedom = _degrees_of_freedom(run.system)
+        self._watch = Watch(run.atoms, run.numbers, run.bonds)
+        self._known_changes: tuple[Any, ...] = ((), ())
+        self._stopped = False
+        self._stages: Counter[str] = Counter()  # milliseconds in all
+        self._evaluations = 0
+        self._trajectory = Trajectory(
+            run.folder / run.trajectory,
+            run.topology,
+            run.saved,
+            run.steps(run.options.trajectory_interval),
+            run.options.timestep,
+        )
+
+    # Begin and end
+
+    def begin(self, state: openmm.State | None) -> None:
+        """Start the phase from the last one's State, or from the minimized positions with new velocities."""
+        if state is None:
+            self.context.setPositions(self._run.reference)
+            self.context.setVelocitiesToTemperature(
+                self._run.options.temperature * unit.kelvin, velocity_seed(self._run.options)
+            )
+        else:
+            if self._run.periodic:
+                self.context.setPeriodicBoxVectors(*state.getPeriodicBoxVectors())
+            self.context.setPositions(state.getPositions())
+            self.context.setVelocities(state.getVelocities())
+        if self._run.options.checkpoint_interval is None:
+            self._choose_checkpoint_interval()
+        self._open_log()
+        self.save()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint, or from its State where OpenMM's own checkpoint can't be read."""
+        here = fingerprint(self.context)
+        then = checkpoint.fingerprint
+        changed = [f"{name} ({then.get(name)}, now {here[name]})" for name in here if then.get(name) != here[name]]
+        reason = "it was written with another " + ", ".join(changed) if changed else ""
+        if not changed:
+            try:
+                self.context.loadCheckpoint(checkpoint.context)
+            except openmm.OpenMMException as error:
+                reason = f"OpenMM can't read it ({error})"
+        if reason:
+            self.context.setState(openmm.XmlSerializer.deserialize(checkpoint.state))
+            self._said(f"The checkpoint's State is used, not its bits: {reason}. The continuation is not bit for bit.")
+        cut_back(self._run.folder.path, checkpoint.sizes)
+        self._step = checkpoint.step
+        self._began, self._began_at = time.perf_counter(), self._step
+        self._open_log()
+
+    def state(self) -> openmm.State:
+        """Positions, velocities, box and energy, as they are now."""
+        return self.context.getState(positions=True, velocities=True, energy=True)
+
+    def save(self) -> None:
+        """Write a checkpoint, after looking that the energy is finite."""
+        state = self.context.getState(
+            positions=True, velocities=True, energy=True, parameters=True, integratorParameters=True
+        )
+        self._check_finite(state)
+        self._trajectory.sync()
+        Checkpoint(
+            self._phase.name,
+            self._step,
+            fingerprint(self.context),
+            sizes(self._run.folder.path, (files.LOG, self._run.trajectory)),
+            self.context.createCheckpoint(),
+            openmm.XmlSerializer.serialize(state),
+        ).write(self._run.folder.path)
+        self._collect_stages()
+        if self.context.getPlatform().getName() in _REINITIALIZED:
+            self.context.reinitialize(preserveState=True)  # as a resumed run does, so that both go on alike
+
+    # The loop
+
+    def advance(self, received: Sequence[int]) -> int:
+        """Step to the end of the phase; return an exit status."""
+        options, total = self._run.options, self._phase.steps
+        every = {
+            self._log: self._run.steps(options.log_interval),
+            self._frame: self._run.steps(options.trajectory_interval),
+            self.save: self._run.steps(options.checkpoint_interval),
+        }
+        self._began, self._began_at = time.perf_counter(), self._step
+        with Bar(self._phase.title, total * options.timestep, "ps", self._step * options.timestep) as bar:
+            for step in self._stops(every.values(), total, received, bar):
+                self._step = step
+                for action, interval in every.items():
+                    if step % interval == 0 or (step == total and action == self.save):
+                        action()
+                if self._stopped:
+                    return BONDS_CHANGED
+        if received:
+            self.save()
+            self._said(f"Stopped by signal {received[0]}; a checkpoint was written at {self._time():g} ps.")
+            return 128 + received[0]
+        return FINISHED
+
+    def _stops(self, intervals: Any, total: int, received: Sequence[int], bar: Bar) -> Iterator[int]:
+        """Step on, and yield each step at which something is due."""
+        step, chunk = self._step, 1
+        while step < total and not received:
+            due = min(total, *((step // interval + 1) * interval for interval in intervals))
+            while step < due and not received:
+                count, began = min(chunk, due - step), time.perf_counter()
+                self.context.getIntegrator().step(count)
+                spent = time.perf_counter() - began
+                step += count
+                chunk = max(1, min(2 * chunk, int(count * _SECONDS_BETWEEN_LOOKS / max(spent, 1e-6))))
+                bar.advance(count * self._run.options.timestep, speed=f"{self._speed(step):.3g} ns/day")
+            if step == due:
+                yield step
+            else:
+                self._step = step
+
+    def _log(self) -> None:
+        state = self.context.getState(positions=True, energy=True)
+        self._check_finite(state)
+        kinetic = state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole)
+        row = {
+            "phase": self._phase.name,
+            "step": self._step,
+            "time_ps": self._time(),
+            "potential_kJ/mol": state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole),
+            "kinetic_kJ/mol": kinetic,
+            "temperature_K": 2 * kinetic / (self._freedom * 0.00831446261815324),
+            "speed_ns/day": self._speed(self._step),
+        }
+        if self._run.periodic:
+            volume = state.getPeriodicBoxVolume().value_in_unit(unit.nanometer**3)
+            row |= {"volume_nm3": volume, "density_g/mL": _mass(self._run.system) / volume * 1.66053906892e-3}
+        for name in {**self._run.groups, **({"restraints": GROUPS["restraints"]} if self._phase.restrained else {})}:
+            row[f"{name}_kJ/mol"] = self._group_energy(name)
+        if self._force is not None and self._has_spread:
+            row["energy_std_kJ/mol"] = _in_kilojoule(self._force.getOutput(self.context, "energy_std"))
+        seen = self._look(state)
+        contact = seen.contact if math.isfinite(seen.contact) else None
+        row |= {"shortest_contact_nm": contact, "changed_bonds": seen.changed}
+        self._file.write(row)
+
+    def _group_energy(self, name: str) -> float:
+        group = GROUPS[name]
+        energy = self.context.getState(energy=True, groups={group}).getPotentialEnergy()
+        return float(energy.value_in_unit(unit.kilojoule_per_mole))
+
+    def _frame(self) -> None:
+        if self._phase.name == PRODUCTION:
+            self._trajectory.write(self.context.getState(positions=True, enforcePeriodicBox=self._run.periodic))
+
+    # What is watched
+
+    def _look(self, state: openmm.State) -> Seen:
+        positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        vectors = state.getPeriodicBoxVectors(asNumpy=True)
+        box = np.array(vectors.value_in_unit(unit.nanometer)) if self._run.periodic else None
+        seen = self._watch.look(positions, box)
+        changes = (seen.broken, seen.formed)
+        if changes != self._known_changes and seen.changed:
+            self._warn_of_changes(seen, positions)
+        self._known_changes = changes
+        if seen.contact < CLOSE_CONTACT:
+            self._said(
+                f"Warning at {self._time():g} ps: the model's atoms are {seen.contact:.3f} nm from others; look at the "
+                "trajectory"
+            )
+        return seen
+
+    def _warn_of_changes(self, seen: Seen, positions: Any) -> None:
+        names = {atom.index: atom.name for atom in self._run.topology.atoms() if atom.index in set(self._run.atoms)}
+        listed = [
+            f"{names[i]}-{names[j]} {what}"
+            for what, pairs in (("broke", seen.broken), ("formed", seen.formed))
+            for i, j in pairs
+        ]
+        path = self._run.folder / "changed_bonds.pdb"
+        with open(path, "w", encoding="utf-8") as file:
+            part = subset(self._run.topology, sorted(self._run.atoms))
+            app.PDBFile.writeFile(part, positions[sorted(self._run.atoms)] * unit.nanometer, file)
+        self._said(
+            f"Warning at {self._time():g} ps: bonds of the model's molecules changed ({', '.join(listed)}); see "
+            f"{path}. The model may be outside its domain, or the time step too long."
+        )
+        self._stopped = self._run.options.strict
+
+    def _check_finite(self, state: openmm.State) -> None:
+        energy = state.getPotentialEnergy() + state.getKineticEnergy()
+        if not math.isfinite(energy._value):
+            raise ValueError(
+                f"the energy is {energy._value} kJ/mol at {self._time():g} ps of {self._phase.title}: the last "
+                "checkpoint was written before and is good; look at the trajectory for a clash, or use a shorter step"
+            )
+
+    # Figures
+
+    def _time(self) -> float:
+        return round(self._step * self._run.options.timestep, 9)
+
+    def _speed(self, step: int) -> float:
+        """ns/day since this process began the phase."""
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        return (step - self._began_at) * self._run.options.timestep * 1e-3 / seconds * 86400
+
+    def timing(self) -> dict[str, Any]:
+        """Speed of the phase in this process, and the model's time by stage."""
+        seconds, steps = time.perf_counter() - self._began, self._step - self._began_at
+        found = {
+            "phase": self._phase.name,
+            "steps": steps,
+            "seconds": seconds,
+            "ns_per_day": self._speed(self._step),
+            "milliseconds_per_step": 1e3 * seconds / steps if steps else None,
+        }
+        if self._evaluations:
+            means = {stage: total / self._evaluations for stage, total in self._stages.items()}
+            found |= {"stages_ms": means, "evaluations": self._evaluations}
+        return found
+
+    def _collect_stages(self) -> None:
+        """Add up what the force has measured; a new Context begins at zero."""
+        if self._force is None:
+            return
+        diagnostics = self._force.getDiagnostics(self.context)
+        if self.context.getPlatform().getName() not in _REINITIALIZED:
+            self._stages, self._evaluations = Counter(), 0
+        self._evaluations += diagnostics["evaluations"]
+        for stage, mean in diagnostics["milliseconds"].items():
+            self._stages[stage] += mean * diagnostics["evaluations"]
+
+    # Files
+
+    def _open_log(self) -> None:
+        columns = ["phase", "step", "time_ps", "potential_kJ/mol", "kinetic_kJ/mol", "temperature_K"]
+        columns += ["volume_nm3", "density_g/mL"]
+        restrained = any(phase.restrained for phase in self._run.phases)
+        columns += [f"{name}_kJ/mol" for name in (*self._run.groups, *(["restraints"] if restrained else []))]
+        columns += ["energy_std_kJ/mol", "shortest_contact_nm", "changed_bonds", "speed_ns/day"]
+        self._file = Log(self._run.folder / files.LOG, columns)
+
+    def _choose_checkpoint_interval(self) -> None:
+        """About five minutes at the speed of this machine, in whole lines of the log; written to run.yaml."""
+        before, count = self.context.createCheckpoint(), 10
+        self.context.getIntegrator().step(2)
+        began = time.perf_counter()
+        self.context.getIntegrator().step(count)
+        steps = _SECONDS_BETWEEN_CHECKPOINTS / (time.perf_counter() - began) * count
+        self.context.loadCheckpoint(before)
+        options, log = self._run.options, self._run.steps(self._run.options.log_interval)
+        longest = max(self._run.steps(options.time), log)
+        options.checkpoint_interval = options.timestep * min(longest, max(1, round(steps / log)) * log)
+        values = self._run.folder.read()
+        values["options"] = options.to_mapping()
+        self._run.folder.write(values)
+
+
+def fingerprint(context: openmm.Context) -> dict[str, str]:
+    """What must be equal for OpenMM to read its own checkpoint to the same bits."""
+    platform = context.getPlatform()
+    found = {"platform": platform.getName(), "OpenMM": openmm.version.version, "processor": files.processor()}
+    names = set(platform.getPropertyNames())
+    for name in ("Precision", "DeviceName", "Threads"):
+        if name in names:
+            found[name] = platform.getPropertyValue(context, name)
+    return found
+
+
+def _write_results(run: Run, dynamics: Dynamics) -> None:
+    timing = dynamics.timing()
+    if timing["steps"]:
+        write_text(run.folder / files.TIMING, json.dumps(timing, indent=1) + "\n")
+    state = dynamics.context.getState(
+        positions=True, velocities=True, energy=True, parameters=True, enforcePeriodicBox=run.periodic
+    )
+    write_text(run.folder / files.STATE, openmm.XmlSerializer.serialize(state))
+    run.topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors() if run.periodic else None)
+    with open(run.folder / files.FINAL, "w", encoding="utf-8") as file:
+        app.PDBFile.writeFile(run.topology, state.getPositions(), file)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list that gets the number of a signal that asks to stop, instead of an end in the middle of a step."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _degrees_of_freedom(system: openmm.System) -> int:
+    moving = sum(system.getParticleMass(i)._value > 0 for i in range(system.getNumParticles()))
+    constrained = system.getNumConstraints()
+    removes = any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces())
+    return int(max(1, 3 * moving - constrained - (3 if removes else 0)))
+
+
+def _mass(system: openmm.System) -> float:
+    """In dalton."""
+    return float(sum(system.getParticleMass(i)._value for i in range(system.getNumParticles())))
+
+
+def _gives_spread(force: NNPForce) -> bool:
+    return force.hasModelSpec() and "energy_std" in force.getModelSpec().outputs
+
+
+def _in_kilojoule(value: Any) -> float:
+    return float(value.value_in_unit(unit.kilojoule_per_mole) if unit.is_quantity(value) else value)

@@ -1,0 +1,217 @@
+"""Every option of a simulation: its name, default, unit and help. The command line and run.yaml follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from . import quantities as q
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How an option is read from text and written to it."""
+
+    dimension: q.Dimension | None = None
+    type: type = str
+    choices: tuple[str, ...] = ()
+    or_none: bool = False  # the text `none` gives None
+    many: bool = False
+
+    def read(self, value: Any) -> Any:
+        """The value of text or of what YAML holds. Raises ValueError."""
+        if self.many:
+            items = value if isinstance(value, list | tuple) else [value]
+            return tuple(self._read_one(item) for item in items)
+        return self._read_one(value)
+
+    def _read_one(self, value: Any) -> Any:
+        if self.or_none and (value is None or str(value) == NONE):
+            return None
+        if self.dimension is not None:
+            return self.dimension.parse(str(value))
+        if self.choices and str(value) not in self.choices:
+            raise ValueError(f"{str(value)!r} is none of {', '.join(self.choices)}")
+        if self.type is bool:
+            if not isinstance(value, bool):
+                raise ValueError(f"{value!r} is neither true nor false")
+            return value
+        if self.type is int:
+            try:
+                return int(str(value))
+            except ValueError:
+                raise ValueError(f"{str(value)!r} is no whole number") from None
+        return self.type(value)
+
+    def write(self, value: Any) -> Any:
+        """What YAML holds: text with a unit, a number, true or false."""
+        if value is None:
+            return NONE
+        if self.many:
+            return [str(item) for item in value]
+        if self.dimension is not None:
+            return self.dimension.format(value)
+        return str(value) if self.type is Path else value
+
+
+def _option(
+    help: str, default: Any = None, *, group: str, short: bool = False, resume: bool = False, **kind: Any
+) -> Any:
+    metadata = {"help": help, "group": group, "short": short, "resume": resume, "kind": Kind(**kind)}
+    return field(default=default, metadata=metadata)
+
+
+_FILES, _RUN, _SYSTEM, _PROTOCOL = "files", "run", "system", "protocol"
+_OUTPUT, _MACHINE = "output", "machine"
+
+
+@dataclass
+class Options:
+    """The options of `openmm-nnp simulate`. Values are in the first unit of their dimension; None means not given.
+
+    `short` options are in `--help`, all are in `--help-all`; `resume` ones may change when a run is resumed.
+    """
+
+    protein: Path | None = _option("protein, PDB or mmCIF", group=_FILES, short=True, type=Path)
+    ligand: Path | None = _option("ligand in its pose, SDF or PDB", group=_FILES, short=True, type=Path)
+    ligand_ff: str | None = _option(
+        "its force field: an OpenMM XML file, or gaff-2.2.20, openff-2.2.1, ... through openmmforcefields",
+        group=_FILES,
+        short=True,
+    )
+    topology: Path | None = _option("or a whole set-up: PDB, mmCIF or prmtop", group=_FILES, short=True, type=Path)
+    system: Path | None = _option("its System as XML, or a prmtop", group=_FILES, short=True, type=Path)
+    positions: Path | None = _option(
+        "its positions where the topology has none: inpcrd, rst7, PDB, mmCIF", group=_FILES, type=Path
+    )
+    ml: str | None = _option(
+        "the model's atoms in MDTraj's selection language, like 'resname LIG' [the ligand]", group=_FILES, short=True
+    )
+    model: Path | None = _option("potential, .pt or .pt2", group=_FILES, short=True, type=Path)
+    frames: Path | None = _option(
+        "labelled geometries of the model's atoms, extended XYZ, that the report compares it with",
+        group=_FILES,
+        resume=True,
+        type=Path,
+    )
+
+    time: float = _option("length of production", 1000.0, group=_RUN, short=True, resume=True, dimension=q.TIME)
+    seed: int = _option("of velocities, thermostat, barostat and ions", 1, group=_RUN, short=True, type=int)
+    mm_only: bool = _option("the control run: no model, the same protocol", False, group=_RUN, short=True, type=bool)
+    strict: bool = _option(
+        "end with exit status 3 when the model's molecules change their bonds",
+        False,
+        group=_RUN,
+        resume=True,
+        type=bool,
+    )
+
+    forcefield: tuple[str, ...] = _option(
+        "OpenMM force field files", ("amber14-all.xml", "amber14/tip3pfb.xml"), group=_SYSTEM, many=True
+    )
+    add_hydrogens: bool = _option("add the protein's missing hydrogens", False, group=_SYSTEM, type=bool)
+    ph: float = _option("pH for that", 7.0, group=_SYSTEM, type=float)
+    padding: float = _option("water around the solutes", 0.9, group=_SYSTEM, dimension=q.LENGTH)
+    box_shape: str = _option(
+        "shape of the box",
+        "dodecahedron",
+        group=_SYSTEM,
+        choices=("dodecahedron", "octahedron", "cube"),
+    )
+    water: str = _option("water model whose geometry is added", "tip3p", group=_SYSTEM)
+    ionic_strength: float = _option("salt beside neutralizing ions", 0.15, group=_SYSTEM, dimension=q.CONCENTRATION)
+    solvent: bool = _option("add water and salt", True, group=_SYSTEM, type=bool)
+    cutoff: float = _option("of nonbonded forces (PME beyond)", 0.9, group=_SYSTEM, dimension=q.LENGTH)
+    constraints: str = _option("constrained MM bonds", "hbonds", group=_SYSTEM, choices=("none", "hbonds", "allbonds"))
+    hydrogen_mass: float | None = _option(
+        "mass moved to hydrogens outside water, none for their own", None, group=_SYSTEM, dimension=q.MASS, or_none=True
+    )
+
+    temperature: float = _option("of the thermostat", 300.0, group=_PROTOCOL, short=True, dimension=q.TEMPERATURE)
+    pressure: float | None = _option(
+        "of the barostat, or none", 1.0, group=_PROTOCOL, short=True, dimension=q.PRESSURE, or_none=True
+    )
+    friction: float = _option("of the Langevin thermostat", 1.0, group=_PROTOCOL, dimension=q.RATE)
+    timestep: float = _option("time step", 0.001, group=_PROTOCOL, short=True, dimension=q.TIME)
+    minimize_steps: int = _option("iterations of each minimization at most, 0 for none", 200, group=_PROTOCOL, type=int)
+    nvt: float = _option("equilibration at constant volume, restrained", 50.0, group=_PROTOCOL, dimension=q.TIME)
+    npt: float = _option("equilibration at constant pressure", 100.0, group=_PROTOCOL, dimension=q.TIME)
+    restraint: float = _option(
+        "on heavy atoms of the solutes during NVT", 1000.0, group=_PROTOCOL, dimension=q.STIFFNESS
+    )
+
+    out: Path | None = _option("folder of the run", group=_OUTPUT, short=True, type=Path)
+    log_interval: float | None = _option(
+        "between lines of log.csv [a thousandth of the time, at most 1 ps]",
+        group=_OUTPUT,
+        dimension=q.TIME,
+        or_none=True,
+    )
+    trajectory_interval: float | None = _option(
+        "between frames [a five-hundredth of the time, at most 10 ps]", group=_OUTPUT, dimension=q.TIME, or_none=True
+    )
+    checkpoint_interval: float | None = _option(
+        "between checkpoints [about five minutes]", group=_OUTPUT, dimension=q.TIME, or_none=True
+    )
+    trajectory_format: str = _option("format of the trajectory", "xtc", group=_OUTPUT, choices=("xtc", "dcd"))
+    save: str = _option("atoms to save: all, solute, or an MDTraj selection", "all", group=_OUTPUT)
+    report: bool = _option("write report.html at the end", True, group=_OUTPUT, resume=True, type=bool)
+
+    platform: str | None = _option(
+        "Reference, CPU, OpenCL, CUDA [the fastest]", group=_MACHINE, short=True, resume=True, or_none=True
+    )
+    precision: str = _option(
+        "on OpenCL and CUDA", "mixed", group=_MACHINE, resume=True, choices=("single", "mixed", "double")
+    )
+    device: str | None = _option("index of the GPU [the first]", group=_MACHINE, resume=True, or_none=True)
+    threads: int | None = _option(
+        "of the CPU platform [all cores]", group=_MACHINE, resume=True, type=int, or_none=True
+    )
+    deterministic: bool = _option(
+        "sum forces in one order, so that runs can be repeated bit for bit", False, group=_MACHINE, type=bool
+    )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All options by name, as YAML holds them."""
+        return {f.name: kind(f).write(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Options:
+        """Options from text or YAML's values. Raises ValueError that names the option."""
+        return cls(**read_values(values))
+
+
+def kind(option: Field[Any]) -> Kind:
+    """How the option is read and written."""
+    found: Kind = option.metadata["kind"]
+    return found
+
+
+def default_text(option: Field[Any]) -> str:
+    """The default for people, "" where there is none."""
+    if option.default is MISSING or option.default is None or option.default is False:
+        return ""
+    value = kind(option).write(option.default)
+    return " ".join(value) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+def read_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of options from text or YAML's values. Raises ValueError that names the option."""
+    known = {f.name: f for f in fields(Options)}
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        option = known.get(name.replace("-", "_"))
+        if option is None:
+            raise ValueError(f"there is no option {name!r}: `openmm-nnp simulate --help-all` lists all")
+        if value == NONE and option.default is None:
+            read[option.name] = None
+            continue
+        try:
+            read[option.name] = kind(option).read(value)
+        except ValueError as error:
+            raise ValueError(f"{option.name}: {error}") from None
+    return read

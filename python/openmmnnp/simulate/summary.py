@@ -1,0 +1,154 @@
+"""What a run says of itself: the block at its start, warnings, run.yaml, and the lines at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import unit
+
+from ..embedding import EmbeddedSystem
+from ..spec import ModelSpec
+from . import folder as files
+from .dynamics import Run
+from .folder import now, processor, sha256, versions
+from .progress import clock
+
+_INPUTS = ("protein", "ligand", "ligand_ff", "topology", "system", "positions", "model", "frames")
+_WIDTH = 100
+
+
+def start(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> str:
+    """The block at the start: what runs where, what the model describes, what MM keeps."""
+    o = run.options
+    parts = ", ".join(f"{phase.title} {phase.steps * o.timestep:g} ps" for phase in run.phases)
+    rows = [
+        ("system", f"{run.topology.getNumAtoms():,} particles, {_box(run)}"),
+        ("platform", _platform_text(run)),
+        ("units", "kJ/mol, nm, ps, K, bar"),
+        *_model_rows(run, embedded, spec),
+        ("time step", f"{o.timestep * 1e3:g} fs; {run.system.getNumConstraints():,} constraints"),
+        ("dynamics", f"Langevin at {o.temperature:g} K, friction {o.friction:g}/ps, seed {o.seed}: {parts}"),
+        (
+            "log",
+            f"every {o.log_interval:g} ps; frames every {o.trajectory_interval:g} ps, of {len(run.saved):,} particles",
+        ),
+        ("folder", str(run.folder.path)),
+    ]
+    return "\n".join(_row(label, text) for label, text in rows)
+
+
+def _row(label: str, text: str) -> str:
+    lines = text.splitlines() if "\n" in text else textwrap.wrap(text, _WIDTH)
+    return "\n".join(f"{label if i == 0 else '':<12}{line}" for i, line in enumerate(lines))
+
+
+def _model_rows(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> list[tuple[str, str]]:
+    region = f"{len(run.atoms)} particles ({_residues(run)})"
+    if embedded is None:
+        return [("model", "none: the control run, MM describes everything"), ("region", region)]
+    force = embedded.force
+    path, digest = Path(force.getModelPath()).name, force.getModelHash()
+    rows = [("model", f"{spec.name if spec else 'without a spec'}: {path}, SHA-256 {digest}")]
+    if spec:
+        rows += [
+            ("", f"computes in {spec.length_unit}, {spec.energy_unit} and {spec.dtype}; its energy is kept in float64"),
+            ("license", spec.license or "not given"),
+            ("domain", spec.domain or "not given"),
+        ]
+    rows += [("region", f"{region}, charge {embedded.charge}"), ("", _charges(run)), ("removed", str(embedded.removed))]
+    return rows
+
+
+def _charges(run: Run) -> str:
+    force = next((f for f in run.system.getForces() if isinstance(f, openmm.NonbondedForce)), None)
+    if force is None:
+        return "no MM charges"
+    charges = [force.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in run.atoms]
+    return (
+        f"MM charges remain towards the rest: {min(charges):.3f} to {max(charges):.3f} e, {sum(charges):.3f} e in all"
+    )
+
+
+def _residues(run: Run) -> str:
+    atoms = list(run.topology.atoms())
+    counts = Counter(f"{atoms[i].residue.name} {atoms[i].residue.id}" for i in run.atoms)
+    shown = ", ".join(f"{count} of {name}" for name, count in list(counts.items())[:5])
+    return shown + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
+
+
+def _box(run: Run) -> str:
+    if not run.periodic:
+        return "no box"
+    rows = run.system.getDefaultPeriodicBoxVectors()
+    return "box vectors " + ", ".join(f"({v.x:.2f} {v.y:.2f} {v.z:.2f})" for v in (r._value for r in rows)) + " nm"
+
+
+def _platform_text(run: Run) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in run.properties.items())
+    where = f" on {processor()}, {os.cpu_count()} cores" if run.platform.getName() in ("Reference", "CPU") else ""
+    return str(run.platform.getName()) + where + (f" ({options})" if options else "")
+
+
+def warnings(run: Run, period: float) -> list[str]:
+    """About the time step: `period` is that of the fastest bond of the region, in ps."""
+    step = run.options.timestep
+    if run.has_model and step > 0.1 * period:
+        return [
+            f"the time step of {1e3 * step:g} fs is more than a tenth of the period of the model's fastest bond "
+            f"({1e3 * period:.1f} fs): use {1e2 * period:.2f} fs or less, or heavier hydrogens (--hydrogen-mass)"
+        ]
+    return []
+
+
+def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> dict[str, Any]:
+    """run.yaml."""
+    o = run.options
+    inputs = {name: Path(getattr(o, name)) for name in _INPUTS if getattr(o, name)}
+    found: dict[str, Any] = {
+        "created": now(),
+        "folder": str(run.folder.path),
+        "versions": versions(),
+        "machine": {
+            "platform": run.platform.getName(),
+            "properties": dict(run.properties),
+            "processor": processor(),
+            "cores": os.cpu_count(),
+        },
+        "options": o.to_mapping(),
+        "inputs": {k: {"path": str(p), "sha256": sha256(p)} for k, p in inputs.items() if p.is_file()},
+        "region": {
+            "atoms": [int(i) for i in run.atoms],
+            "bonds": [[int(i), int(j)] for i, j in run.bonds],
+            "charge": embedded.charge if embedded else None,
+        },
+        "groups": dict(run.groups),
+        "removed": [list(row) for row in embedded.removed] if embedded else [],
+    }
+    if o.model is not None:
+        found["model"] = _model_record(run.folder / f"model{o.model.suffix}", spec)
+    return found
+
+
+def _model_record(path: Path, spec: ModelSpec | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"path": path.name, "sha256": sha256(path)}
+    for name in ("name", "license", "domain", "citation", "authors", "dtype", "length_unit", "energy_unit"):
+        found[name] = getattr(spec, name) if spec else None
+    return found
+
+
+def end(run: Run) -> str:
+    """What was written, and the speed."""
+    folder, timing = run.folder.path, run.folder / files.TIMING
+    lines = []
+    if timing.exists():
+        t = json.loads(timing.read_text(encoding="utf-8"))
+        lines.append(f"{t['ns_per_day']:.3g} ns/day in production ({t['steps']:,} steps in {clock(t['seconds'])})")
+    shown = [name for name in (run.trajectory, files.LOG, files.FINAL, files.REPORT) if (folder / name).exists()]
+    lines.append(f"{folder}: {', '.join(shown)}")
+    return "\n".join(lines)
