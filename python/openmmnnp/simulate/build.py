@@ -99,8 +99,9 @@ def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
     first = modeller.topology.getNumAtoms()
     modeller.add(ligand, positions)
     atoms = range(first, first + ligand.getNumAtoms())
-    said("checking the force field")
-    _check_templates(forcefield, modeller.topology)
+    if generator is None:
+        said("checking the force field")
+        _check_templates(forcefield, modeller.topology)
     if options.solvent:
         said("adding water and salt")
         _solvate(modeller, forcefield, options)
@@ -202,7 +203,10 @@ def _read_structure(path: Path) -> Any:
     if reader is None:
         raise ValueError(f"{path} ends with {path.suffix!r}: known are {', '.join(_COORDINATES)}")
     try:
-        return reader(str(path))
+        if reader is app.AmberInpcrdFile:
+            return reader(str(path))
+        with open(path, encoding="utf-8") as file:
+            return reader(file)
     except Exception as error:
         raise ValueError(f"{path} can't be read: {error}") from error
 
@@ -216,7 +220,10 @@ def read_ligand(path: Path) -> tuple[Any, Any]:
         return structure.topology, structure.positions
     from rdkit import Chem
 
-    molecule = next(iter(Chem.SDMolSupplier(str(path), removeHs=False)), None)
+    try:
+        molecule = next(iter(Chem.SDMolSupplier(str(_existing(path)), removeHs=False)), None)
+    except OSError:
+        molecule = None
     if molecule is None or not molecule.GetNumConformers():
         raise ValueError(f"{path} holds no molecule with coordinates that RDKit can read")
     missing = sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms())

@@ -42,7 +42,7 @@ class RunFolder:
         """Make the folder, empty. Raises ValueError if something is in it, unless `overwrite` and it is a run."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--out {self.path} is a file: name a folder")
-        present = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
+        present = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK) if self.path.exists() else []
         if present and not overwrite:
             raise ValueError(
                 f"--out {self.path} is not empty: go on with --resume {self.path}, replace the run with --overwrite, "

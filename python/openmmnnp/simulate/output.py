@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import openmm
-from openmm import app, unit
+from openmm import app
 
 from .checkpoint import sync_file
 
@@ -55,25 +55,28 @@ class Trajectory:
         if not self._everything:
             positions = positions[self._atoms]
         periodic = self._topology.getPeriodicBoxVectors() is not None
-        if self._file is None:
-            self._file = self._open(state)
-        self._file.writeModel(positions, periodicBoxVectors=state.getPeriodicBoxVectors() if periodic else None)
+        box = state.getPeriodicBoxVectors() if periodic else None
+        if self.path.suffix == ".xtc":
+            self._xtc().writeModel(positions, periodicBoxVectors=box)
+            return
+        append = self._begun()
+        with open(self.path, "r+b" if append else "wb") as handle:
+            dcd = app.DCDFile(handle, self._topology, self._step, self._interval, self._interval, append)
+            dcd.writeModel(positions, periodicBoxVectors=box)
 
     def sync(self) -> None:
         """Force the frames to disk."""
         if self.path.exists():
             sync_file(self.path)
 
-    def close(self) -> None:
-        """Write what is buffered and close the file."""
-        self._file = None
+    def _xtc(self) -> Any:
+        if self._file is None:  # kept, since opening counts all frames
+            append = self._begun()
+            self._file = app.XTCFile(str(self.path), self._topology, self._step, self._interval, self._interval, append)
+        return self._file
 
-    def _open(self, state: openmm.State) -> Any:
-        step, append = self._step * unit.picosecond, self.path.exists() and self.path.stat().st_size > 0
-        if self.path.suffix == ".xtc":
-            return app.XTCFile(str(self.path), self._topology, step, self._interval, self._interval, append)
-        handle = open(self.path, "r+b" if append else "wb", buffering=0)
-        return app.DCDFile(handle, self._topology, step, self._interval, self._interval, append)
+    def _begun(self) -> bool:
+        return self.path.exists() and self.path.stat().st_size > 0
 
 
 def subset(topology: app.Topology, atoms: Sequence[int]) -> app.Topology:

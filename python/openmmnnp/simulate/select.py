@@ -14,8 +14,8 @@ def select(topology: app.Topology, selection: str) -> tuple[int, ...]:
         atoms = tuple(int(i) for i in mdtraj.Topology.from_openmm(topology).select(selection))
     except Exception as error:  # whatever the parser of the language raises
         raise ValueError(
-            f"the selection {selection!r} can't be read ({type(error).__name__}: {error}): write it like "
-            "'resname LIG' or 'index 0 to 31', in MDTraj's language"
+            f"the selection {selection!r} can't be read: write it like 'resname LIG' or 'index 0 to 31', in MDTraj's "
+            "language"
         ) from error
     if not atoms:
         names = {residue.name for residue in topology.residues()}
