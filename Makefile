@@ -16,9 +16,9 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help demo test test-long lint install bench clean
 
 help:
-	@echo "make demo   install into $(VENV) and run a protein-ligand complex (10 minutes on 2 cores)"
+	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
-	@echo "make test-long  the tests that take minutes: 2,000 damaged model files"
+	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations"
 	@echo "make bench  what NNPForce costs beside its model"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
@@ -26,16 +26,17 @@ $(bin)/.tools: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/pip install --quiet --upgrade pip
 	$(bin)/pip install --quiet "$(TORCH)" openmm==8.6.1 numpy pybind11 scikit-build-core cmake ninja
+	$(bin)/pip install --quiet ase matplotlib mdtraj pyyaml rdkit tqdm
 	touch $@
 
-$(bin)/.installed: $(bin)/.tools CMakeLists.txt $(shell find csrc python -type f -not -name '*.pyc')
+$(bin)/.installed: $(bin)/.tools CMakeLists.txt $(shell find csrc python examples/tyk2 -type f -not -name '*.pyc')
 	@echo "Building openmm-nnp (a few minutes) ..."
 	$(bin)/pip install --quiet --no-build-isolation --no-deps --force-reinstall \
 	    --config-settings cmake.define.OPENMMNNP_WERROR=$(if $(CI),ON,OFF) .
 	touch $@
 
 $(bin)/.tests: $(bin)/.tools
-	$(bin)/pip install --quiet pytest ruff mypy clang-format tqdm $(opencl_packages)
+	$(bin)/pip install --quiet pytest ruff mypy types-pyyaml types-tqdm clang-format $(opencl_packages)
 	mkdir -p $(vendors)
 	echo $(abspath $(VENV))/lib/libintelocl.so > $(vendors)/intel.icd
 	$(bin)/pip install --quiet --no-deps openmmtools
@@ -44,7 +45,7 @@ $(bin)/.tests: $(bin)/.tools
 install: $(bin)/.installed
 
 demo: install
-	$(bin)/python examples/protein_ligand.py --platform CPU --out demo
+	$(bin)/openmm-nnp demo demo --overwrite
 
 lint: $(bin)/.tests
 	$(bin)/ruff check .
@@ -56,7 +57,7 @@ test: install $(bin)/.tests lint
 	$(opencl_environment) $(bin)/python -m pytest
 
 test-long: install $(bin)/.tests
-	$(bin)/python -m pytest -m long
+	$(opencl_environment) $(bin)/python -m pytest -m long
 
 bench: install $(bin)/.tests
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py

@@ -1,4 +1,7 @@
-"""A protein-ligand complex in water, the ligand's intramolecular terms replaced by a neural network potential."""
+"""The main job as a script of one's own: a complex in water, the ligand's interior described by a potential.
+
+`openmm-nnp simulate` does all of this, and equilibrates, resumes, watches and reports.
+"""
 
 import argparse
 import shlex
@@ -12,7 +15,6 @@ from openmm.unit import bar, femtosecond, kelvin, molar, nanometer, picosecond
 
 from openmmnnp import NNPForce
 from openmmnnp.embedding import mechanical_embedding
-from openmmnnp.simulate.report import MinimizationProgress
 
 
 def build(protein_file, ligand_file, ligand_xml):
@@ -37,7 +39,7 @@ def run(topology, system, positions, ligand, potential, *, steps, platform=None,
     integrator = LangevinMiddleIntegrator(300 * kelvin, 1 / picosecond, 1 * femtosecond)
     simulation = Simulation(topology, embedded.system, integrator, platform and Platform.getPlatform(platform))
     simulation.context.setPositions(positions)
-    simulation.minimizeEnergy(maxIterations=50, reporter=MinimizationProgress())  # enough to start from
+    simulation.minimizeEnergy(maxIterations=50)  # enough to start from
     simulation.context.setVelocitiesToTemperature(300 * kelvin)
 
     out, every = Path(out), max(1, min(steps // 10, 1000))

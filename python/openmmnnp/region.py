@@ -79,8 +79,7 @@ def _custom_pairs(
     particles = root.find("Particles")
     exclusions = root.find("Exclusions")
     groups = root.find("InteractionGroups")
-    if particles is None or exclusions is None:
-        raise ValueError(f"{force.getName()}: its XML has no particles or exclusions")
+    assert particles is not None and exclusions is not None
     chosen = list(particles)
     particles[:] = [chosen[particle] for particle in atoms]
     pairs = [(e, int(e.attrib["p1"]), int(e.attrib["p2"])) for e in exclusions]

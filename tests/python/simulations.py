@@ -37,6 +37,14 @@ class Springs(torch.nn.Module):
         return 5e3 * torch.sum((r - self.length) ** 2), r.mean()
 
 
+class SpringsEnergy(Springs):
+    """The energy alone."""
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        r = torch.linalg.norm(positions[self.first] - positions[self.second], dim=1)
+        return 5e3 * torch.sum((r - self.length) ** 2)
+
+
 def springs_energy(reference: np.ndarray, positions: np.ndarray) -> float:
     """The energy of Springs, in NumPy (kJ/mol, nm)."""
     before, now = (np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (reference, positions))

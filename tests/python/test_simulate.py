@@ -12,15 +12,17 @@ import mdtraj
 import numpy as np
 import openmm
 import pytest
+import torch
 import yaml
 from openmm import app, unit
 
 from conftest import PLATFORMS
-from openmmnnp import NNPForce
+from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.cli import main
+from openmmnnp.export import save_pt2
 from openmmnnp.simulate.options import Options
-from openmmnnp.simulate.run import simulate
-from simulations import TYK2, ligand, read_log, springs_energy, wet, write_job
+from openmmnnp.simulate.run import resume, simulate
+from simulations import TYK2, SpringsEnergy, ligand, read_log, springs_energy, wet, write_job
 from systems import host_guest, residue
 
 KB = 0.00831446261815324  # kJ/mol/K
@@ -295,3 +297,44 @@ def test_a_configuration_of_another_run(job: Options, tmp_path: Path) -> None:
     assert main(words) == 0
     again = Options.from_mapping(yaml.safe_load((tmp_path / "again" / "run.yaml").read_text())["options"])
     assert replace(again, out=job.out, seed=1) == job
+
+
+# What is watched
+
+
+class Tearing(torch.nn.Module):
+    """Pulls two bonded atoms apart."""
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return -2e4 * torch.linalg.norm(positions[0] - positions[22])
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_broken_bond_is_a_warning_or_an_exit_status(
+    job: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str], strict: bool
+) -> None:
+    torch.jit.script(Tearing()).save(str(tmp_path / "tearing.pt"))
+    options = replace(job, model=tmp_path / "tearing.pt", minimize_steps=0, strict=strict, nvt=0.0)
+    assert simulate(options) == (3 if strict else 0) and options.out
+    rows = read_log(options.out)
+    assert rows[-1]["changed_bonds"] > 0 and (len(rows) < 10) == strict
+    names = [atom.name for atom in ligand()[0].atoms()]
+    text = capsys.readouterr().out
+    assert f"{names[0]}-{names[22]} broke" in text and "ps: bonds of the model's molecules changed" in text
+    torn = positions_of(options.out / "changed_bonds.pdb")
+    assert np.linalg.norm(torn[0] - torn[22]) > 1.5 * 0.107  # C and H
+
+
+def test_a_package_runs_and_goes_on(job: Options, tmp_path: Path) -> None:
+    """The same model as .pt2."""
+    reference = ligand()[1]
+    spec = ModelSpec("springs", "nm", "kJ/mol", "float64", particles=32)
+    examples = [{"positions": reference}, {"positions": 1.01 * reference}]
+    save_pt2(SpringsEnergy(torch.tensor(reference)), spec, tmp_path / "springs.pt2", examples=examples)
+    options = replace(job, model=tmp_path / "springs.pt2")
+    assert simulate(options) == 0 and options.out
+    assert resume(options.out, {"time": 0.13}) == 0
+    state = openmm.XmlSerializer.deserialize((options.out / "state.xml").read_text())
+    row = read_log(options.out)[-1]
+    expected = springs_energy(reference, state.getPositions(asNumpy=True)._value[22:])
+    assert row["step"] == 130 and row["model_kJ/mol"] == pytest.approx(expected, rel=1e-9)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 
 def guarded(verb: str, act: Callable[[], int]) -> int:
     """The exit status of `act`; what users can mend is one line on the standard error, and status 1."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads and OpenMM's wait for each other
     import openmm
 
     try:

@@ -113,7 +113,7 @@ class Dynamics:
         self._freedom = _degrees_of_freedom(run.system)
         self._watch = Watch(run.atoms, run.numbers, run.bonds)
         self._known_changes: tuple[Any, ...] = ((), ())
-        self._stopped = False
+        self._stopped = self._close = False
         self._stages: Counter[str] = Counter()  # milliseconds in all
         self._evaluations = 0
         self._trajectory = Trajectory(
@@ -272,7 +272,8 @@ class Dynamics:
         if changes != self._known_changes and seen.changed:
             self._warn_of_changes(seen, positions)
         self._known_changes = changes
-        if seen.contact < CLOSE_CONTACT:
+        was_close, self._close = self._close, seen.contact < CLOSE_CONTACT
+        if self._close and not was_close:
             self._said(
                 f"Warning at {self._time():g} ps: the model's atoms are {seen.contact:.3f} nm from others; look at the "
                 "trajectory"
@@ -311,8 +312,10 @@ class Dynamics:
 
     def _speed(self, step: int) -> float:
         """ns/day since this process began the phase."""
-        seconds = max(time.perf_counter() - self._began, 1e-9)
-        return (step - self._began_at) * self._run.options.timestep * 1e-3 / seconds * 86400
+        return self._nanoseconds_per_day(step - self._began_at, time.perf_counter() - self._began)
+
+    def _nanoseconds_per_day(self, steps: int, seconds: float) -> float:
+        return steps * self._run.options.timestep * 1e-3 / max(seconds, 1e-9) * 86400
 
     def timing(self) -> dict[str, Any]:
         """Speed of the phase in this process, and the model's time by stage."""
@@ -321,7 +324,7 @@ class Dynamics:
             "phase": self._phase.name,
             "steps": steps,
             "seconds": seconds,
-            "ns_per_day": self._speed(self._step),
+            "ns_per_day": self._nanoseconds_per_day(steps, seconds),
             "milliseconds_per_step": 1e3 * seconds / steps if steps else None,
         }
         if self._evaluations:

@@ -90,9 +90,21 @@ def _box(run: Run) -> str:
 
 
 def _platform_text(run: Run) -> str:
-    options = ", ".join(f"{name} {value}" for name, value in run.properties.items())
-    where = f" on {processor()}, {os.cpu_count()} cores" if run.platform.getName() in ("Reference", "CPU") else ""
-    return str(run.platform.getName()) + where + (f" ({options})" if options else "")
+    name, options = run.platform.getName(), dict(run.properties)
+    if "DeviceName" in run.platform.getPropertyNames():
+        options["device"] = _device_name(run)
+    else:
+        options["processor"] = f"{processor()} with {os.cpu_count()} cores"
+    options["threads of torch"] = os.environ.get("OMP_NUM_THREADS", "all")
+    return f"{name}; " + ", ".join(f"{key} {value}" for key, value in options.items())
+
+
+def _device_name(run: Run) -> str:
+    """What a Context on this platform runs on."""
+    system = openmm.System()
+    system.addParticle(1.0)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), run.platform, run.properties)
+    return str(run.platform.getPropertyValue(context, "DeviceName"))
 
 
 def warnings(run: Run, period: float) -> list[str]:
