@@ -132,8 +132,9 @@ def test_the_topology_holds_the_bonds_of_the_ligand(finished: Options) -> None:
     assert {(a.index + 22, b.index + 22) for a, b in ligand()[0].bonds()} <= bonds
 
 
-def test_water_salt_and_a_barostat(job: Options, capsys: pytest.CaptureFixture[str]) -> None:
-    options = replace(wet(job), platform="CPU", save="solute", ionic_strength=0.15, temperature=310.0)
+@pytest.mark.parametrize("name", [name for name in PLATFORMS if name != "Reference"])
+def test_water_salt_and_a_barostat(job: Options, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    options = replace(wet(job), platform=name, save="solute", ionic_strength=0.15, temperature=310.0)
     assert simulate(options) == 0 and options.out
     rows = read_log(options.out)
     assert Counter(row["phase"] for row in rows) == {"nvt": 2, "npt": 2, "production": 10}
