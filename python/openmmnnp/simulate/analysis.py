@@ -41,7 +41,7 @@ def mae(differences: Array) -> float:
 def blocked(values: Array, blocks: int = BLOCKS) -> Array:
     """Means of (at most) `blocks` consecutive blocks of equal length; a rest at the end is left out."""
     length = max(1, len(values) // blocks)
-    return values[: len(values) // length * length].reshape(-1, length).mean(axis=1)
+    return np.asarray(values[: len(values) // length * length].reshape(-1, length).mean(axis=1))
 
 
 def inefficiency(values: Array) -> float:

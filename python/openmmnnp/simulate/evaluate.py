@@ -44,9 +44,7 @@ class Potential:
     def evaluate(self, positions: Iterable[Array]) -> Evaluated:
         """Evaluate geometries [n, 3] in nm, on the Reference platform."""
         context = self._context(openmm.VerletIntegrator(TIME_STEP))
-        spread = (
-            self.force is not None and self.force.hasModelSpec() and "energy_std" in self.force.getModelSpec().outputs
-        )
+        spread = self.force is not None and "energy_std" in _outputs(self.force)
         energies, forces, std = [], [], []
         for geometry in positions:
             context.setPositions(geometry)
@@ -62,7 +60,7 @@ class Potential:
     def nve(self, start: Array, picoseconds: float, seed: int = 1) -> Iterator[tuple[float, float, float]]:
         """Times in ps, total energies in kJ/mol and temperatures in K of NVE dynamics from `start` [n, 3] in nm.
 
-        Verlet steps are 0.5 fs; 1 ps of Langevin dynamics at 300 K comes first, and the motion of the center is taken out.
+        Verlet steps are 0.5 fs. 1 ps of Langevin dynamics at 300 K comes first; the center's motion is taken out.
         """
         warm = openmm.LangevinMiddleIntegrator(TEMPERATURE, 10.0, TIME_STEP)
         warm.setRandomNumberSeed(seed)
@@ -79,12 +77,8 @@ class Potential:
         for step in range(EVERY, round(picoseconds / TIME_STEP) + 1, EVERY):
             integrator.step(EVERY)
             state = context.getState(energy=True)
-            kinetic = state.getKineticEnergy()._value
-            yield (
-                step * TIME_STEP,
-                kinetic + state.getPotentialEnergy()._value,
-                2 * kinetic / self.freedom * TEMPERATURE / KT,
-            )
+            kinetic, potential = state.getKineticEnergy()._value, state.getPotentialEnergy()._value
+            yield step * TIME_STEP, kinetic + potential, 2 * kinetic / self.freedom * TEMPERATURE / KT
 
     @property
     def masses(self) -> Array:
@@ -94,10 +88,14 @@ class Potential:
     @property
     def freedom(self) -> int:
         """Degrees of freedom, without the motion of the center."""
-        return 3 * self.system.getNumParticles() - 3
+        return 3 * int(self.system.getNumParticles()) - 3
 
     def _context(self, integrator: openmm.Integrator) -> openmm.Context:
         return openmm.Context(self.system, integrator, openmm.Platform.getPlatform("Reference"))
+
+
+def _outputs(force: NNPForce) -> list[str]:
+    return force.getModelSpec().outputs if force.hasModelSpec() else []
 
 
 def mm_potential(region: openmm.System) -> Potential:

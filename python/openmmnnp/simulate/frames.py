@@ -78,13 +78,13 @@ def read_frames(path: Path, numbers: Sequence[int]) -> Frames:
 
     Raises ValueError if a frame has other atoms, or no energy or forces.
     """
-    import ase.io  # type: ignore[import-untyped, unused-ignore]
+    import ase.io
 
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8")
     with opened as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         text = io.StringIO(file.read())  # in memory: ASE seeks, which is slow in a packed file
-        atoms: list[Any] = ase.io.read(text, ":", format="extxyz")
+        atoms: Any = ase.io.read(text, ":", format="extxyz")
     for i, frame in enumerate(atoms):
         if list(frame.numbers) != list(numbers):
             raise ValueError(

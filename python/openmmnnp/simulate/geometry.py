@@ -58,7 +58,7 @@ def assembled(positions: Array, boxes: Array | None, bonds: Pairs) -> Array:
         first = center if first is None else first
         away = center - first
         fractional[:, atoms] += (np.unwrap(away, period=1.0, axis=0) - away)[:, None]
-    return np.einsum("fni,fij->fnj", fractional, boxes)
+    return np.asarray(np.einsum("fni,fij->fnj", fractional, boxes))
 
 
 def rotatable_torsions(numbers: Sequence[int], bonds: Pairs) -> list[tuple[int, int, int, int]]:
@@ -83,7 +83,7 @@ def dihedrals(positions: Array, torsions: Sequence[tuple[int, int, int, int]]) -
     b1, b2, b3 = (positions[:, b] - positions[:, a] for a, b in ((i, j), (j, k), (k, m)))
     n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
     y = np.einsum("ftx,ftx->ft", np.linalg.norm(b2, axis=-1, keepdims=True) * b1, n2)
-    return np.degrees(np.arctan2(y, np.einsum("ftx,ftx->ft", n1, n2)))
+    return np.asarray(np.degrees(np.arctan2(y, np.einsum("ftx,ftx->ft", n1, n2))))
 
 
 def superposed(positions: Array, fitted: Array) -> Array:

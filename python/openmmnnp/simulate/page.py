@@ -36,7 +36,8 @@ figure { margin: 1rem 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; }
 figcaption, .note { font-size: 0.87rem; color: #444; }
 .note { border-left: 3px solid #bbb; padding-left: 0.7rem; }
-@media print { body { max-width: none; margin: 0; font-size: 10pt; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
+@media print { body { max-width: none; margin: 0; font-size: 10pt; } h2 { break-after: avoid; }
+  tr { break-inside: avoid; } }
 </style>
 </head>
 <body>
@@ -126,7 +127,9 @@ def plus_minus(value: float, error: float) -> str:
         return number(value)
     if max(abs(value), error) < 1e-3:
         power = _magnitude(max(abs(value), error))
-        return f"({plus_minus(value / 10.0**power, error / 10.0**power)}) \N{MULTIPLICATION SIGN} {_minus(f'1e{power}')}"
+        return (
+            f"({plus_minus(value / 10.0**power, error / 10.0**power)}) \N{MULTIPLICATION SIGN} {_minus(f'1e{power}')}"
+        )
     decimals = max(0, 1 - _magnitude(error))
     return _minus(f"{value:.{decimals}f} \N{PLUS-MINUS SIGN} {error:.{decimals}f}")
 

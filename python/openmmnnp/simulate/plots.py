@@ -27,7 +27,7 @@ OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vPX<>*h"
 HATCHES = ("", "////", "....", "xxxx", "----", "")
-STYLE = {
+STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -83,9 +83,7 @@ def drawn(draw: Callable[..., Figure]) -> Callable[..., Image]:
 
 
 @drawn
-def parity(
-    energies: Mapping[str, tuple[Array, Array]], forces: tuple[Array, Array], units: tuple[str, str]
-) -> Figure:
+def parity(energies: Mapping[str, tuple[Array, Array]], forces: tuple[Array, Array], units: tuple[str, str]) -> Figure:
     """Model against reference: energies by source (each reference, model), and all force components."""
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -125,7 +123,7 @@ def panels(
     rows = math.ceil(len(content) / columns)
     figure = Figure(figsize=(WIDTH, height * rows + 0.65), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=shared).flatten()
-    legend = {}
+    legend: dict[str, Any] = {}
     for axes, panel in zip(grid, content, strict=False):
         for curve in panel.curves:
             (line,) = axes.plot(curve.x, curve.y, **_look(curve, fill))
@@ -147,16 +145,16 @@ def panels(
     figure.supxlabel(x, fontsize=8)
     figure.supylabel(y, fontsize=8)
     if len(legend) > 1 or not shared:
-        figure.legend(legend.values(), legend.keys(), loc="outside upper center", ncols=4)
+        figure.legend(list(legend.values()), list(legend), loc="outside upper center", ncols=4)
     return figure
 
 
 @drawn
-def conservation(content: Sequence[tuple[str, Array, Array, Array, Array, float, float]]) -> Figure:
-    """Total energy over time: (title, times, energies, block times, block means, slope, its error) side by side."""
+def conservation(content: Sequence[tuple[str, Array, Array, Array, Array, float]]) -> Figure:
+    """Total energy over time: (title, times, energies, block times, block means, slope) side by side."""
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     grid = figure.subplots(1, len(content), squeeze=False, sharey=True)[0]
-    for axes, (title, times, energies, t, y, slope, _) in zip(grid, content, strict=True):
+    for axes, (title, times, energies, t, y, slope) in zip(grid, content, strict=True):
         style = "mm" if title == "MM" else "model"
         color = _look(Curve(title, t, y, style), False)["color"]
         level = energies.mean()
@@ -178,7 +176,15 @@ def histogram(values: Mapping[str, Array], marks: Mapping[str, float], x: str) -
     every = np.concatenate([*values.values(), np.array(list(marks.values()))])
     edges = np.linspace(0, max(every.max() * 1.05, 1e-12), 51)
     for k, (label, series) in enumerate(values.items()):
-        axes.hist(series, edges, histtype="step", color=_tint(ML, 0.3 * (k % 3)), ls=DASHES[k % 5], label=label, lw=1.2)
+        axes.hist(
+            series,
+            edges.tolist(),
+            histtype="step",
+            color=_tint(ML, 0.3 * (k % 3)),
+            ls=DASHES[k % 5],
+            label=label,
+            lw=1.2,
+        )
     for k, (label, mark) in enumerate(marks.items()):
         axes.axvline(mark, color=BLACK, lw=0.9, ls=DASHES[(k + 2) % 5], label=f"{label} of training")
     axes.set(xlabel=x, ylabel="frames", xlim=(0, edges[-1]))
@@ -224,8 +230,9 @@ def _look(curve: Curve, steps: bool) -> dict[str, Any]:
     return look | ({"drawstyle": "steps-mid"} if steps else {})
 
 
-def _tint(color: str, white: float) -> tuple[float, ...]:
-    return tuple(1 - (1 - part) * (1 - white) for part in to_rgb(color))
+def _tint(color: str, white: float) -> tuple[float, float, float]:
+    red, green, blue = (1 - (1 - part) * (1 - white) for part in to_rgb(color))
+    return red, green, blue
 
 
 def _diagonal(axes: Axes) -> None:

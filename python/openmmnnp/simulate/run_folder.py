@@ -25,7 +25,7 @@ class Missing(Exception):
     """A part of the report can't be made; the text says why, for its reader."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A run folder. What may lack in a young run is read when it is asked for, and raises Missing then."""
 
@@ -52,6 +52,12 @@ class Run:
     @cached_property
     def pdb(self) -> app.PDBFile:
         return app.PDBFile(str(self.file("topology.pdb")))
+
+    @property
+    def region_name(self) -> str:
+        """Names of the region's residues."""
+        residues = [atom.residue.name for atom in self.pdb.topology.atoms()]
+        return ", ".join(dict.fromkeys(residues[i] for i in self.atoms))
 
     @cached_property
     def names(self) -> list[str]:
@@ -125,7 +131,7 @@ class Run:
         model = self.info.get("model")
         if not model:
             raise Missing(f"{self.label} names no model.")
-        path = self.folder / model["path"]  # an absolute path stays what it is
+        path = self.folder / str(model["path"])  # an absolute path stays what it is
         if not path.is_file():
             raise Missing(f"The model {path} is not there any more.")
         if hashlib.sha256(path.read_bytes()).hexdigest() != model.get("sha256"):

@@ -75,7 +75,7 @@ def ligand_rmsd(trajectory: Trajectory, heavy: NDArray[np.int64]) -> Array:
     ligand = trajectory.region[:, heavy]
     fitted = trajectory.backbone if trajectory.backbone.shape[1] else ligand
     moved = superposed(ligand, fitted)
-    return np.sqrt(np.square(moved[1:] - moved[0]).sum(axis=-1).mean(axis=-1))
+    return np.asarray(np.sqrt(np.square(moved[1:] - moved[0]).sum(axis=-1).mean(axis=-1)))
 
 
 def _backbone(topology: Any, region: set[int]) -> NDArray[np.int64]:
