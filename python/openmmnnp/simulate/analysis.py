@@ -67,6 +67,8 @@ def mean(values: Array) -> Estimate:
     values = values[np.isfinite(values)]
     if not len(values):
         return Estimate(float("nan"), float("nan"), 0.0)
+    if values.min() == values.max():
+        return Estimate(float(values[0]), 0.0, float(len(values)))
     means = blocked(values)
     samples = len(means) / inefficiency(means)
     error = float(means.std(ddof=1) / np.sqrt(samples)) if len(means) > 1 else float("nan")

@@ -113,9 +113,9 @@ def torsion_profiles(section: Section, study: Study) -> None:
     potentials += [("other", potential) for potential in study.others]
     section.text(
         f"Energies at the geometries of each scan in {frames.path.name}, of the region alone in vacuum. Each curve is "
-        "shifted so that its mean over the scan is the reference's, which makes the RMSE the least that a shift can "
-        "give; zero is the reference's lowest point. No geometry was relaxed with MM or a model, so that stiff bonds "
-        "and angles of the method that relaxed them count as errors of the others. The reference are the labels."
+        "shifted by the median of its differences from the reference, so that a clash does not move all of it; zero is "
+        "the reference's lowest point, and axes end half of the reference's range above and below it. The labels are "
+        "the reference. No geometry was relaxed with MM or a model: other bonds and angles count as their errors."
     )
     points = np.concatenate([scan.frames for scan in scans])
     curves = {"reference": frames.energies[points]} | {
@@ -129,15 +129,18 @@ def torsion_profiles(section: Section, study: Study) -> None:
         part = {name: energies[start : start + len(scan.frames)] / KCAL for name, energies in curves.items()}
         start += len(scan.frames)
         reference = part.pop("reference")
-        aligned = [energies - energies.mean() + reference.mean() for energies in part.values()]
+        aligned = [energies - np.median(energies - reference) for energies in part.values()]
         lines = [plots.Curve("reference", scan.angles, reference - reference.min(), "reference")]
         for k, ((style, potential), energies) in enumerate(zip(potentials, aligned, strict=True)):
             lines.append(plots.Curve(potential.name, scan.angles, energies - reference.min(), style, max(0, k - 2)))
         name, split = _named(scan, study), _split(scan)
-        content.append(plots.Panel(f"{name}\n{scan.trajectory}{split and f', {split}'}", lines))
-        errors = {potential.name: rmse(e - reference) for (_, potential), e in zip(potentials, aligned, strict=True)}
         height = float(np.ptp(reference))
-        rows.append([name, scan.trajectory, split, str(len(reference)), number(height), *map(number, errors.values())])
+        drawn = np.concatenate([line.y for line in lines])
+        limits = max(drawn.min(), -0.5 * height) - 0.05 * height, min(drawn.max(), 1.5 * height) + 0.05 * height
+        content.append(plots.Panel(f"{name}\n{scan.trajectory}{split and f', {split}'}", lines, limits))
+        errors = {potential.name: rmse(e - reference) for (_, potential), e in zip(potentials, aligned, strict=True)}
+        rows.append([name, f"{scan.trajectory}{split and f' ({split})'}", str(len(reference)), number(height)])
+        rows[-1] += map(number, errors.values())
         values = {"reference": reference.tolist()} | dict(zip(errors, (e.tolist() for e in aligned), strict=True))
         numbers.append(
             {"trajectory": scan.trajectory, "torsion": scan.torsion, "split": scan.split, "rmse": errors}
@@ -201,6 +204,8 @@ def conservation(section: Section, study: Study) -> None:
     head = ["", "slope, kJ/mol/ps", "slope, kT/ns/dof", "fluctuation, kJ/mol", "temperature, K"]
     section.table("Drift of the total energy, with standard errors", head, rows)
     section.figure(plots.conservation(content), "Total energy in NVE dynamics, from its mean; all on one scale.")
+    if not all(estimate.reliable for estimate in found.values()):
+        section.note("The dynamics is too short: slopes and errors rest on fewer than 10 independent samples.")
     section.text(
         f"The slope of {study.model.name} {'IS' if above else 'is not'} above that of MM plus two standard errors "
         f"(|{number(found['model'].value)}| against |{number(found['mm'].value)}| + 2 \N{MULTIPLICATION SIGN} "

@@ -26,17 +26,19 @@ h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #bbb; paddi
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: 0.8rem 0; font-size: 0.87rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: bold; padding-bottom: 0.25rem; }
-th, td { padding: 0.18rem 0.7rem 0.18rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #e2e2e2; }
+th, td { padding: 0.18rem 0.6rem 0.18rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #e2e2e2; }
 thead th { border-bottom: 1px solid #555; }
 tbody th { font-weight: normal; }
 td { overflow-wrap: anywhere; }
-.numbers td, .numbers thead th:not(:first-child) { text-align: right; white-space: nowrap; }
+.numbers td, .numbers thead th:not(:first-child) { text-align: right; }
+.numbers td, .numbers tbody th { white-space: nowrap; }
 .faint { color: #6a6a6a; }
 figure { margin: 1rem 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; }
 figcaption, .note { font-size: 0.87rem; color: #444; }
 .note { border-left: 3px solid #bbb; padding-left: 0.7rem; }
-@media print { body { max-width: none; margin: 0; font-size: 10pt; } h2 { break-after: avoid; }
+@media print { body { max-width: none; margin: 0; font-size: 9.5pt; }
+  table { font-size: 7.5pt; } h2 { break-after: avoid; }
   tr { break-inside: avoid; } }
 </style>
 </head>

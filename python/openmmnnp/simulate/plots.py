@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from .page import number
+
 __all__ = ["Curve", "Image", "Panel", "conservation", "histogram", "panels", "parity", "speed"]
 
 Array = NDArray[np.float64]
@@ -26,7 +28,7 @@ BLACK, MM, ML = "#000000", "#D55E00", "#0072B2"  # Okabe and Ito's palette
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vPX<>*h"
-HATCHES = ("", "////", "....", "xxxx", "----", "")
+HATCHES = ("////", "....", "xxxx", "----", "||||")
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -63,6 +65,7 @@ class Panel(NamedTuple):
 
     title: str
     curves: Sequence[Curve]
+    limits: tuple[float, float] | None = None  # of y
 
 
 def drawn(draw: Callable[..., Figure]) -> Callable[..., Image]:
@@ -97,7 +100,9 @@ def parity(energies: Mapping[str, tuple[Array, Array]], forces: tuple[Array, Arr
     figure.colorbar(bins, ax=right, label="components per bin", shrink=0.85)
     for axes in (left, right):
         _diagonal(axes)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.6)
+    columns = math.ceil(len(energies) / math.ceil(len(energies) / 6))
+    handles = left.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=columns, markerscale=1.6, handlelength=1)
     return figure
 
 
@@ -112,32 +117,35 @@ def panels(
     angles: bool = False,
     shared: bool = False,
     shaded: float | None = None,
-    fill: bool = False,
+    from_zero: bool = False,
 ) -> Figure:
     """Small plots with common labels of the axes and one legend.
 
-    `angles`: x is in degrees, all around. `shared`: all have the same y axis. `shaded`: x up to here is grey. `fill`:
-    curves are histograms, drawn as steps.
+    A curve with one x more than y is a histogram. `angles`: x is in degrees, all around. `shared`: all have the same y
+    axis. `shaded`: x up to here is grey. `from_zero`: y begins at 0. A panel is as high as its `limits` say, if it has.
     """
     columns = min(columns, len(content))
     rows = math.ceil(len(content) / columns)
     figure = Figure(figsize=(WIDTH, height * rows + 0.65), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=shared).flatten()
     legend: dict[str, Any] = {}
+    every = np.concatenate([curve.x for panel in content for curve in panel.curves])
+    left_right = (-180.0, 180.0) if angles else (min(0.0, every.min()), every.max())
     for axes, panel in zip(grid, content, strict=False):
         for curve in panel.curves:
-            (line,) = axes.plot(curve.x, curve.y, **_look(curve, fill))
+            steps = len(curve.x) > len(curve.y)
+            line = _stairs(axes, curve) if steps else axes.plot(curve.x, curve.y, **_look(curve))[0]
             if not curve.thin:
                 legend.setdefault(curve.label, line)
         axes.set_title(panel.title)
         axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.set(xlim=left_right, **({"ylim": panel.limits} if panel.limits else {}))
         if angles:
-            axes.set(xlim=(-180, 180), xticks=(-180, -90, 0, 90, 180))
+            axes.set_xticks((-180, -90, 0, 90, 180))
         if shaded is not None:
-            axes.axvspan(axes.get_xlim()[0], shaded, color="0.93", zorder=0, lw=0)
-        if fill:
+            axes.axvspan(left_right[0], shaded, color="0.93", zorder=0, lw=0)
+        if from_zero:
             axes.set_ylim(bottom=0)
-        axes.margins(x=0)
     for axes in grid[len(content) :]:
         axes.remove()
     for axes in grid[max(0, len(content) - columns) : len(content)]:
@@ -156,13 +164,13 @@ def conservation(content: Sequence[tuple[str, Array, Array, Array, Array, float]
     grid = figure.subplots(1, len(content), squeeze=False, sharey=True)[0]
     for axes, (title, times, energies, t, y, slope) in zip(grid, content, strict=True):
         style = "mm" if title == "MM" else "model"
-        color = _look(Curve(title, t, y, style), False)["color"]
+        color = _look(Curve(title, t, y, style))["color"]
         level = energies.mean()
         axes.plot(times, energies - level, color=_tint(color, 0.65), lw=0.4, label="each 2 fs", rasterized=True)
         axes.plot(t, y - level, "o", color=color, ms=2.2, label="block means")
         axes.plot(t, slope * (t - t.mean()) + y.mean() - level, "k-", lw=1, label="least squares")
-        axes.set(title=title, xlabel="time (ps)")
-        axes.margins(x=0)
+        axes.set(title=title, xlabel="time (ps)", xlim=(0, times[-1]))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     grid[0].set_ylabel("total energy \N{MINUS SIGN} mean (kJ/mol)")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
@@ -199,18 +207,19 @@ def speed(rates: Mapping[str, float], steps: Mapping[str, Mapping[str, float]]) 
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.6))
     left.barh(list(rates), list(rates.values()), color="0.75", height=0.6)
     for run, rate in rates.items():
-        left.annotate(f" {rate:.3g}", (rate, run), va="center", fontsize=7)
+        left.annotate(f" {number(rate)}", (rate, run), va="center", fontsize=7)
     left.margins(x=0.18)
     left.set_xlabel("ns/day")
     left.invert_yaxis()
-    stages = list(dict.fromkeys(stage for run in steps.values() for stage in run))
+    stages = list(dict.fromkeys(stage for run in steps.values() for stage, time in run.items() if time))
     start = dict.fromkeys(rates, 0.0)
     for k, stage in enumerate(stages):
-        color = (OTHERS[0], OTHERS[1], ML, OTHERS[2], OTHERS[3], "0.85")[k % 6]
+        rest = k == len(stages) - 1
+        color = "0.85" if rest else (ML, *OTHERS[:4])[k % 5]
         runs = [run for run in rates if stage in steps.get(run, {})]
         widths = [steps[run][stage] for run in runs]
         lefts = [start[run] for run in runs]
-        hatch = HATCHES[k % 6]
+        hatch = "" if rest else HATCHES[k % 5]
         right.barh(runs, widths, left=lefts, color=color, hatch=hatch, ec="white", lw=0.3, height=0.6, label=stage)
         start |= {run: start[run] + width for run, width in zip(runs, widths, strict=True)}
     right.set_xlabel("ms/step")
@@ -218,7 +227,12 @@ def speed(rates: Mapping[str, float], steps: Mapping[str, Mapping[str, float]]) 
     return figure
 
 
-def _look(curve: Curve, steps: bool) -> dict[str, Any]:
+def _stairs(axes: Axes, curve: Curve) -> Any:
+    look = _look(curve)
+    return axes.stairs(curve.y, curve.x, baseline=None, color=look["color"], ls=look["ls"], lw=look["lw"])
+
+
+def _look(curve: Curve) -> dict[str, Any]:
     """How a curve is drawn."""
     base = {"reference": BLACK, "mm": MM, "model": ML}.get(curve.style, OTHERS[curve.rank % len(OTHERS)])
     seeds = curve.style in ("mm", "model")
@@ -227,7 +241,7 @@ def _look(curve: Curve, steps: bool) -> dict[str, Any]:
     look["lw"] = 0.5 if curve.thin else 1.2
     if curve.style == "reference":
         look |= {"marker": "o", "ms": 2.4, "mfc": "white", "mew": 0.7, "lw": 0.7}
-    return look | ({"drawstyle": "steps-mid"} if steps else {})
+    return look
 
 
 def _tint(color: str, white: float) -> tuple[float, float, float]:
@@ -240,3 +254,5 @@ def _diagonal(axes: Axes) -> None:
     high = max(axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot([low, high], [low, high], color="0.4", lw=0.6, zorder=0)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    ticks = [tick for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
+    axes.set(xticks=ticks, yticks=ticks)

@@ -50,7 +50,7 @@ def write_report(
     no run, or frames do not fit it; openmm.OpenMMException if a model does not.
     """
     _need_packages()
-    from . import model_sections, run_sections
+    from . import dynamics_sections, model_sections, run_sections
     from .page import Section, page
     from .run_folder import Missing, read_runs
     from .study import Study
@@ -63,8 +63,8 @@ def write_report(
         "parity": ("Parity with the labels", model_sections.parity),
         "torsion_profiles": ("Torsion profiles", model_sections.torsion_profiles),
         "nve": ("Energy conservation", model_sections.conservation),
-        "energies": ("Energies by force group", run_sections.energies),
-        "structure": ("Ligand RMSD and torsions", run_sections.structure),
+        "energies": ("Energies by force group", dynamics_sections.energies),
+        "structure": ("Ligand RMSD and torsions", dynamics_sections.structure),
         "spread": ("Spread of the committee", model_sections.spread),
         "speed": ("Speed", run_sections.speed),
         "limits": ("What this report does not show", run_sections.limits),
