@@ -12,6 +12,7 @@ __all__ = ["Estimate", "blocked", "inefficiency", "mae", "mean", "rmse", "slope"
 Array = NDArray[np.float64]
 
 BLOCKS = 100  # at most: a long series is averaged in this many blocks before its correlation is looked at
+PARTS = 8  # of a series, whose slopes tell the error of a slope
 FEW = 10  # fewer independent samples than this say little of their own error
 
 
@@ -75,17 +76,20 @@ def mean(values: Array) -> Estimate:
     return Estimate(float(values.mean()), error, samples)
 
 
-def slope(times: Array, values: Array) -> Estimate:
-    """Slope of a correlated series [n] over `times` [n], by least squares through block means.
+def slope(times: Array, values: Array) -> tuple[float, float]:
+    """Slope of `values` [n] over `times` [n] by least squares, and its standard error; NaN for less than 24 values.
 
-    The standard error is that of independent residuals times the root of the residuals' inefficiency.
+    The error is the standard deviation of the slopes of eight equal parts, divided by eight. That is right for noise
+    with a memory of all lengths (1/f, slopes scatter as 1/length), which the total energy of Verlet dynamics has:
+    errors from block averages are half of the scatter then. For noise without memory it is 2.8 times too large.
     """
-    t, y = blocked(times), blocked(values)
-    if len(t) < 3:
-        return Estimate(float("nan"), float("nan"), 0.0)
-    centered = t - t.mean()
-    value = float(centered @ y / (centered @ centered))
-    residuals = y - y.mean() - value * centered
-    many = inefficiency(residuals)
-    variance = float(residuals @ residuals) / (len(t) - 2) / float(centered @ centered)
-    return Estimate(value, float(np.sqrt(variance * many)), len(t) / many)
+    length = len(values) // PARTS
+    if length < 3:
+        return float("nan"), float("nan")
+    parts = [_least_squares(times[k : k + length], values[k : k + length]) for k in range(0, PARTS * length, length)]
+    return _least_squares(times, values), float(np.std(parts, ddof=1)) / PARTS
+
+
+def _least_squares(times: Array, values: Array) -> float:
+    centered = times - times.mean()
+    return float(centered @ values / (centered @ centered))

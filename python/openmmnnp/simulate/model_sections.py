@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import plots
-from .analysis import Estimate, blocked, mae, rmse, slope
+from .analysis import blocked, mae, rmse, slope
 from .evaluate import KT, Potential
 from .frames import Scan
 from .page import Section, number, plus_minus
@@ -151,14 +151,7 @@ def torsion_profiles(section: Section, study: Study) -> None:
             plots.panels(content[k : k + PANELS], "torsion (degrees)", "energy (kcal/mol)", angles=True),
             "Torsion profiles; atoms, name of the scan, and whether the model was trained on it.",
         )
-    head = [
-        "torsion",
-        "scan",
-        "split",
-        "points",
-        "range of reference",
-        *(potential.name for _, potential in potentials),
-    ]
+    head = ["torsion", "scan", "points", "range of reference", *(potential.name for _, potential in potentials)]
     section.table("RMSE from the reference along each scan, kcal/mol", head, rows)
     section.numbers |= {"unit": "kcal/mol", "scans": numbers}
 
@@ -176,39 +169,37 @@ def conservation(section: Section, study: Study) -> None:
     if study.nve <= 0:
         raise Missing("NVE dynamics was turned off.")
     start, name = last_positions(study.main)
-    found: dict[str, Estimate] = {}
+    found: dict[str, tuple[float, float]] = {}
     content, rows, numbers = [], [], {}
     for key, potential in {"mm": study.mm, "model": study.model}.items():
         total = round(study.nve / 0.002)
         steps = study.shown(potential.nve(start, study.nve), f"NVE, {potential.name}", total)
         times, energies, temperatures = np.array(list(steps)).T
         per_kt = 1000 / (KT * potential.freedom)  # kJ/mol/ps -> kT/ns/dof
-        found[key] = slope(times, energies)
-        content.append((potential.name, times, energies, blocked(times), blocked(energies), found[key].value))
-        value, error = found[key].value, found[key].error
+        value, error = found[key] = slope(times, energies)
+        content.append((potential.name, times, energies, blocked(times), blocked(energies), value))
         fluctuation = float(energies.std())
         cells = [plus_minus(value, error), plus_minus(value * per_kt, error * per_kt)]
         rows.append([potential.name, *cells, number(fluctuation), number(temperatures.mean())])
         numbers[key] = {"slope": value, "error": error, "kT_per_ns_per_dof": value * per_kt, "unit": "kJ/mol/ps"} | {
-            "kT_per_ns_per_dof_error": error * per_kt, "fluctuation": fluctuation, "samples": found[key].samples,
+            "kT_per_ns_per_dof_error": error * per_kt, "fluctuation": fluctuation,
             "temperature": float(temperatures.mean()),
         }  # fmt: skip
-    both = float(np.hypot(found["mm"].error, found["model"].error))
-    above = abs(found["model"].value) > abs(found["mm"].value) + 2 * both
+    both = float(np.hypot(found["mm"][1], found["model"][1]))
+    above = abs(found["model"][0]) > abs(found["mm"][0]) + 2 * both
     section.text(
         f"The region alone in vacuum, without constraints, for {number(study.nve)} ps with steps of 0.5 fs on the "
         f"Reference platform, from its last geometry in {name}, after 1 ps of Langevin dynamics at 300 K; the MM "
-        "control starts from the same geometry. The slope is that of least squares through 100 block means; its error "
-        "counts the correlation of what is left. kT is at 300 K, and there are 3n\N{MINUS SIGN}3 degrees of freedom."
+        "control starts from the same geometry. Slopes are those of least squares; their errors are the scatter of the "
+        "slopes of eight equal parts, divided by eight, since the total energy has a long memory: errors from block "
+        "averages come out half of that. kT is at 300 K, and there are 3n\N{MINUS SIGN}3 degrees of freedom."
     )
     head = ["", "slope, kJ/mol/ps", "slope, kT/ns/dof", "fluctuation, kJ/mol", "temperature, K"]
     section.table("Drift of the total energy, with standard errors", head, rows)
     section.figure(plots.conservation(content), "Total energy in NVE dynamics, from its mean; all on one scale.")
-    if not all(estimate.reliable for estimate in found.values()):
-        section.note("The dynamics is too short: slopes and errors rest on fewer than 10 independent samples.")
     section.text(
         f"The slope of {study.model.name} {'IS' if above else 'is not'} above that of MM plus two standard errors "
-        f"(|{number(found['model'].value)}| against |{number(found['mm'].value)}| + 2 \N{MULTIPLICATION SIGN} "
+        f"(|{number(found['model'][0])}| against |{number(found['mm'][0])}| + 2 \N{MULTIPLICATION SIGN} "
         f"{number(both)} kJ/mol/ps, the errors of both added in quadrature)."
     )
     section.numbers |= numbers | {"picoseconds": study.nve, "start": name, "above": above}

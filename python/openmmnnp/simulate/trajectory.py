@@ -34,25 +34,20 @@ def read_trajectory(run: Run, last: bool = False) -> Trajectory:
     """The trajectory of a run, or its last frame only. Raises Missing if there is none."""
     import mdtraj
 
-    path, start = run.trajectory, mdtraj.load(str(run.file("topology.pdb")))
+    start = mdtraj.load(str(run.file("topology.pdb")))
     wanted = np.concatenate([np.array(run.atoms, dtype=int), _backbone(start.topology, set(run.atoms))])
     saved, top = wanted, start.topology
     if (run.folder / "trajectory.pdb").is_file():
         top = mdtraj.load_topology(str(run.folder / "trajectory.pdb"))
         saved = _same_atoms(start.topology, top, wanted, run)
     read = np.unique(saved)  # mdtraj gives atoms in ascending order
-    options: dict[str, Any] = {"top": top, "atom_indices": read}
-    with mdtraj.open(str(path)) as file:
-        frames = len(file)
-    if not frames:
-        raise Missing(f"The trajectory of {run.label} has no frames.")
-    loaded = mdtraj.load_frame(str(path), frames - 1, **options) if last else mdtraj.load(str(path), **options)
+    loaded = _frames(run, top, read, last)
     positions = np.concatenate([start.xyz[:, wanted], loaded.xyz[:, np.searchsorted(read, saved)]]).astype(float)
     place = {atom: k for k, atom in enumerate(wanted)}
     bonds = [(place[a.index], place[b.index]) for a, b in start.topology.bonds if {a.index, b.index} <= place.keys()]
     positions = assembled(positions, _boxes(start, loaded), [*bonds, *run.bonds])
     n = len(run.atoms)
-    return Trajectory(_times(run, loaded, path.suffix), positions[:, :n], positions[:, n:])
+    return Trajectory(_times(run, loaded), positions[:, :n], positions[:, n:])
 
 
 def last_positions(run: Run) -> tuple[Array, str]:
@@ -76,6 +71,24 @@ def ligand_rmsd(trajectory: Trajectory, heavy: NDArray[np.int64]) -> Array:
     fitted = trajectory.backbone if trajectory.backbone.shape[1] else ligand
     moved = superposed(ligand, fitted)
     return np.asarray(np.sqrt(np.square(moved[1:] - moved[0]).sum(axis=-1).mean(axis=-1)))
+
+
+def _frames(run: Run, topology: Any, atoms: NDArray[np.int64], last: bool) -> Any:
+    """All frames or the last one, as MDTraj's Trajectory; without a frame that was cut when the run was killed."""
+    import mdtraj
+
+    path = str(run.trajectory)
+    for missing in (0, 1):
+        try:
+            with mdtraj.open(path) as file:
+                frames = len(file) - missing
+                if last:
+                    file.seek(max(0, frames - 1))
+                if frames > 0:
+                    return file.read_as_traj(topology, n_frames=1 if last else frames, atom_indices=atoms)
+        except (OSError, RuntimeError):  # also of a file with no frame
+            pass
+    raise Missing(f"The trajectory of {run.label} has no whole frame.")
 
 
 def _backbone(topology: Any, region: set[int]) -> NDArray[np.int64]:
@@ -114,10 +127,10 @@ def _boxes(start: Any, loaded: Any) -> Array | None:
     return np.concatenate([first, boxes]).astype(float)
 
 
-def _times(run: Run, loaded: Any, suffix: str) -> Array:
+def _times(run: Run, loaded: Any) -> Array:
     """Times [frames] in ps from the start of production: an XTC knows them, for a DCD they are those of the log."""
     n = len(loaded.time)
-    if suffix == ".xtc" and n > 1 and np.all(np.diff(loaded.time) > 0):
+    if run.trajectory.suffix == ".xtc" and n > 1 and np.all(np.diff(loaded.time) > 0):
         times = loaded.time.astype(float)
         return np.asarray(times - times[0] + (times[1] - times[0]))
     return np.arange(1, n + 1) * (run.production_length or n) / n
