@@ -42,8 +42,8 @@ def springs(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * PAIRS * (r**2).sum(axis=(1, 2, 3)), -2 * PAIRS * r.sum(axis=2)
 
 
-def save_springs(path: Path, name: str = "springs", **values: Any) -> Path:
-    torch.jit.script(Springs()).save(str(path))
+def save_springs(path: Path, name: str = "springs", module: Any = None, **values: Any) -> Path:
+    (module or torch.jit.script(Springs())).save(str(path))
     spec: dict[str, Any] = {"length_unit": "nm", "energy_unit": "kJ/mol", "dtype": "float64"}
     spec |= {"inputs": ["positions", "atomic_numbers"], "outputs": ["energy", "energy_std"]}
     write_spec(path, ModelSpec(name, **(spec | {"output_units": {"energy_std": "kJ/mol"}} | values)))

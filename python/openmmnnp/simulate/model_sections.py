@@ -25,20 +25,19 @@ PANELS = 12  # in one figure
 
 def parity(section: Section, study: Study) -> None:
     """The model against the labels, by source."""
-    frames = study.frames
-    model = study.model
+    frames, model = study.frames, study.model
+    known = bool(frames.of_split("test").size)
     if not len(study.test):
         raise Missing(f"All frames of {frames.path.name} were trained on: none is left to judge the model by.")
     test, train = _errors(study, study.test, "test"), _errors(study, study.train, "train")
     section.text(
-        f"{model.name} and the labels in {frames.path.name}, both of the region alone in vacuum, on {len(study.test)} "
-        "frames that it was not trained on. Energies are relative to the mean of each source. The spread of the "
-        "reference is the standard deviation of its energies and the root mean square of its force components."
+        f"{model.name} against the labels in {frames.path.name}, the region alone in vacuum, on {len(study.test)} "
+        f"frames{' that it was not trained on' * known}. Energies are relative to the mean of each source. The spread "
+        "of the reference is the standard deviation of its energies and the root mean square of its force components."
     )
-    unknown = not frames.of_split("test").size
-    if unknown:
+    if not known:
         section.note("The file does not say which frames were held out: the model may have been trained on them.")
-    held_out, trained = len(frames.of_split("" if unknown else "test")), len(frames.of_split("train"))
+    held_out, trained = len(frames.of_split("test" if known else "")), len(frames.of_split("train"))
     if max(held_out, trained) > MOST_EVALUATIONS:
         section.note(
             f"At most {MOST_EVALUATIONS} frames of each split, evenly chosen, were evaluated (held out: "
@@ -49,23 +48,19 @@ def parity(section: Section, study: Study) -> None:
     keys = ["force_rmse", "force_mae", "force_spread", "energy_rmse", "energy_mae", "energy_spread"]
     rows = []
     for source, errors in test.items():
-        known = train.get(source, {})
-        seen = [str(known["frames"]) if known else number(np.nan)]
-        seen += [number(known.get(key, np.nan)) for key in ("force_rmse", "energy_rmse")]
-        rows.append([source, str(errors["frames"]), *(number(errors[key]) for key in keys), *seen])
+        trained_on = [train.get(source, {}).get(key, np.nan) for key in ("frames", "force_rmse", "energy_rmse")]
+        rows.append([source, str(errors["frames"]), *(number(errors[key]) for key in keys), *map(number, trained_on)])
     section.table("Errors in kcal/mol (energies) and kcal/mol/Å (forces)", head, rows, faint=range(8, 11))
-    names = [frames.source[i] for i in study.test]
-    members = {source: np.flatnonzero([name == source for name in names]) for source in dict.fromkeys(names)}
     energies = {
         source: (_centered(frames.energies[study.test[k]]), _centered(study.on_test.energies[k]))
-        for source, k in members.items()
+        for source, k in _members(study, study.test).items()
     }
     forces = frames.forces[study.test].ravel() / KCAL_ANGSTROM, study.on_test.forces.ravel() / KCAL_ANGSTROM
     section.figure(
         plots.parity(energies, forces, ("kcal/mol", "kcal/mol/Å")),
         "Energies (left) and force components (right) of the frames above; the line is equality.",
     )
-    section.numbers |= {"units": ["kcal/mol", "kcal/mol/angstrom"], "test": test, "train": train, "unknown": unknown}
+    section.numbers |= {"units": ["kcal/mol", "kcal/mol/angstrom"], "test": test, "train": train, "known": known}
 
 
 def _errors(study: Study, chosen: NDArray[np.int64], split: str) -> dict[str, dict[str, float]]:
@@ -73,18 +68,16 @@ def _errors(study: Study, chosen: NDArray[np.int64], split: str) -> dict[str, di
     if not len(chosen):
         return {}
     frames, found = study.frames, study.on_test if split == "test" else study.on_train
-    names = np.array([frames.source[i] for i in chosen])
+    members = _members(study, chosen)
     energies, reference = np.empty(len(chosen)), np.empty(len(chosen))
-    for source in names:
-        k = names == source
+    for k in members.values():
         energies[k], reference[k] = _centered(found.energies[k]), _centered(frames.energies[chosen][k])
     forces, labels = found.forces / KCAL_ANGSTROM, frames.forces[chosen] / KCAL_ANGSTROM
     errors = {}
-    for source in [*dict.fromkeys(names.tolist()), "all"]:
-        k = np.ones(len(names), bool) if source == "all" else names == source
-        error = energies[k] - reference[k] if k.sum() > 1 else np.array([])
+    for source, k in (members | {"all": np.arange(len(chosen))}).items():
+        error = energies[k] - reference[k] if len(k) > 1 else np.array([])
         errors[source] = {
-            "frames": int(k.sum()),
+            "frames": len(k),
             "force_rmse": rmse(forces[k] - labels[k]),
             "force_mae": mae(forces[k] - labels[k]),
             "force_spread": rmse(labels[k]),
@@ -93,6 +86,12 @@ def _errors(study: Study, chosen: NDArray[np.int64], split: str) -> dict[str, di
             "energy_spread": rmse(reference[k]),
         }
     return errors
+
+
+def _members(study: Study, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Which of the frames `chosen` belong to each source."""
+    names = [study.frames.source[i] for i in chosen]
+    return {source: np.flatnonzero([name == source for name in names]) for source in dict.fromkeys(names)}
 
 
 def _centered(energies: Array) -> Array:
@@ -104,13 +103,17 @@ def torsion_profiles(section: Section, study: Study) -> None:
     frames, scans = study.frames, study.frames.scans()
     if not scans:
         raise Missing(f"{frames.path.name} holds no torsion scans (frames with torsion and angle).")
-    potentials: list[tuple[str, Potential]] = []
+    potentials: dict[str, tuple[str, Potential]] = {}
     for style in ("mm", "model"):
         try:
-            potentials.append((style, getattr(study, style)))
+            potentials[getattr(study, style).name] = style, getattr(study, style)
         except Missing as missing:
             section.note(str(missing))
-    potentials += [("other", potential) for potential in study.others]
+    for k, potential in enumerate(study.others):
+        potentials[f"{potential.name} [{k + 1}]" if potential.name in potentials else potential.name] = (
+            "other",
+            potential,
+        )
     section.text(
         f"Energies at the geometries of each scan in {frames.path.name}, of the region alone in vacuum. Each curve is "
         "shifted by the median of its differences from the reference, so that a clash does not move all of it; zero is "
@@ -118,40 +121,39 @@ def torsion_profiles(section: Section, study: Study) -> None:
         "the reference. No geometry was relaxed with MM or a model: other bonds and angles count as their errors."
     )
     points = np.concatenate([scan.frames for scan in scans])
-    curves = {"reference": frames.energies[points]} | {
-        f"{k} {potential.name}": potential.evaluate(
-            study.shown(frames.positions[points], f"scans, {potential.name}")
-        ).energies
-        for k, (_, potential) in enumerate(potentials)
+    found = {
+        name: potential.evaluate(study.shown(frames.positions[points], f"scans, {name}")).energies / KCAL
+        for name, (_, potential) in potentials.items()
     }
     content, rows, numbers, start = [], [], [], 0
     for scan in scans:
-        part = {name: energies[start : start + len(scan.frames)] / KCAL for name, energies in curves.items()}
-        start += len(scan.frames)
-        reference = part.pop("reference")
-        aligned = [energies - np.median(energies - reference) for energies in part.values()]
+        these = slice(start, start + len(scan.frames))
+        start = these.stop
+        reference = frames.energies[scan.frames] / KCAL
+        aligned = {name: energies[these] - np.median(energies[these] - reference) for name, energies in found.items()}
         lines = [plots.Curve("reference", scan.angles, reference - reference.min(), "reference")]
-        for k, ((style, potential), energies) in enumerate(zip(potentials, aligned, strict=True)):
-            lines.append(plots.Curve(potential.name, scan.angles, energies - reference.min(), style, max(0, k - 2)))
+        for k, (name, energies) in enumerate(aligned.items()):
+            style = potentials[name][0]
+            lines.append(plots.Curve(name, scan.angles, energies - reference.min(), style, max(0, k - 2)))
         name, split = _named(scan, study), _split(scan)
         height = float(np.ptp(reference))
         drawn = np.concatenate([line.y for line in lines])
         limits = max(drawn.min(), -0.5 * height) - 0.05 * height, min(drawn.max(), 1.5 * height) + 0.05 * height
         content.append(plots.Panel(f"{name}\n{scan.trajectory}{split and f', {split}'}", lines, limits))
-        errors = {potential.name: rmse(e - reference) for (_, potential), e in zip(potentials, aligned, strict=True)}
+        errors = {model: rmse(energies - reference) for model, energies in aligned.items()}
         rows.append([name, f"{scan.trajectory}{split and f' ({split})'}", str(len(reference)), number(height)])
         rows[-1] += map(number, errors.values())
-        values = {"reference": reference.tolist()} | dict(zip(errors, (e.tolist() for e in aligned), strict=True))
+        values = {model: energies.tolist() for model, energies in aligned.items()}
         numbers.append(
             {"trajectory": scan.trajectory, "torsion": scan.torsion, "split": scan.split, "rmse": errors}
-            | {"angles": scan.angles.tolist(), "energies": values, "range": height}
+            | {"angles": scan.angles.tolist(), "reference": reference.tolist(), "energies": values, "range": height}
         )
     for k in range(0, len(content), PANELS):
         section.figure(
             plots.panels(content[k : k + PANELS], "torsion (degrees)", "energy (kcal/mol)", angles=True),
             "Torsion profiles; atoms, name of the scan, and whether the model was trained on it.",
         )
-    head = ["torsion", "scan", "points", "range of reference", *(potential.name for _, potential in potentials)]
+    head = ["torsion", "scan", "points", "range of reference", *potentials]
     section.table("RMSE from the reference along each scan, kcal/mol", head, rows)
     section.numbers |= {"unit": "kcal/mol", "scans": numbers}
 

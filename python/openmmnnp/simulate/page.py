@@ -38,7 +38,7 @@ figure img { width: 100%; height: auto; }
 figcaption, .note { font-size: 0.87rem; color: #444; }
 .note { border-left: 3px solid #bbb; padding-left: 0.7rem; }
 @media print { body { max-width: none; margin: 0; font-size: 9.5pt; }
-  table { font-size: 7.5pt; } h2 { break-after: avoid; }
+  table { font-size: 7.5pt; } figcaption, .note { font-size: 8pt; } h2 { break-after: avoid; }
   tr { break-inside: avoid; } }
 </style>
 </head>

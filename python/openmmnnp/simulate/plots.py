@@ -76,10 +76,10 @@ def drawn(draw: Callable[..., Figure]) -> Callable[..., Image]:
         with matplotlib.rc_context(STYLE):
             figure = draw(*args, **options)
             images = []
-            for kind, extra in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200})):
+            for name, kind, metadata in (("svg", "image/svg+xml", {"Date": None}), ("png", "image/png", None)):
                 file = io.BytesIO()
-                figure.savefig(file, format=kind, **extra)
-                images.append(({"svg": "image/svg+xml", "png": "image/png"}[kind], file.getvalue()))
+                figure.savefig(file, format=name, dpi=200, metadata=metadata)
+                images.append((kind, file.getvalue()))
         return min(images, key=lambda found: len(found[1]))
 
     return image
@@ -122,7 +122,7 @@ def panels(
     """Small plots with common labels of the axes and one legend.
 
     A curve with one x more than y is a histogram. `angles`: x is in degrees, all around. `shared`: all have the same y
-    axis. `shaded`: x up to here is grey. `from_zero`: y begins at 0. A panel is as high as its `limits` say, if it has.
+    axis. `shaded`: x up to here is grey. `from_zero`: y begins at 0.
     """
     columns = min(columns, len(content))
     rows = math.ceil(len(content) / columns)
@@ -152,19 +152,16 @@ def panels(
         axes.tick_params(labelbottom=True)
     figure.supxlabel(x, fontsize=8)
     figure.supylabel(y, fontsize=8)
-    if len(legend) > 1 or not shared:
-        figure.legend(list(legend.values()), list(legend), loc="outside upper center", ncols=4)
+    figure.legend(list(legend.values()), list(legend), loc="outside upper center", ncols=4)
     return figure
 
 
 @drawn
 def conservation(content: Sequence[tuple[str, Array, Array, Array, Array, float]]) -> Figure:
-    """Total energy over time: (title, times, energies, block times, block means, slope) side by side."""
+    """Total energy of MM and of the model: (title, times, energies, block times, block means, slope), side by side."""
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     grid = figure.subplots(1, len(content), squeeze=False, sharey=True)[0]
-    for axes, (title, times, energies, t, y, slope) in zip(grid, content, strict=True):
-        style = "mm" if title == "MM" else "model"
-        color = _look(Curve(title, t, y, style))["color"]
+    for axes, color, (title, times, energies, t, y, slope) in zip(grid, (MM, ML), content, strict=True):
         level = energies.mean()
         axes.plot(times, energies - level, color=_tint(color, 0.65), lw=0.4, label="each 2 fs", rasterized=True)
         axes.plot(t, y - level, "o", color=color, ms=2.2, label="block means")
@@ -184,15 +181,8 @@ def histogram(values: Mapping[str, Array], marks: Mapping[str, float], x: str) -
     every = np.concatenate([*values.values(), np.array(list(marks.values()))])
     edges = np.linspace(0, max(every.max() * 1.05, 1e-12), 51)
     for k, (label, series) in enumerate(values.items()):
-        axes.hist(
-            series,
-            edges.tolist(),
-            histtype="step",
-            color=_tint(ML, 0.3 * (k % 3)),
-            ls=DASHES[k % 5],
-            label=label,
-            lw=1.2,
-        )
+        look = {"color": _tint(ML, 0.3 * (k % 3)), "ls": DASHES[k % 5], "lw": 1.2}
+        axes.stairs(np.histogram(series, edges)[0], edges, label=label, **look)
     for k, (label, mark) in enumerate(marks.items()):
         axes.axvline(mark, color=BLACK, lw=0.9, ls=DASHES[(k + 2) % 5], label=f"{label} of training")
     axes.set(xlabel=x, ylabel="frames", xlim=(0, edges[-1]))

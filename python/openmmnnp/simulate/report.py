@@ -6,9 +6,11 @@ import importlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import openmm
 from openmm import unit
 
 from .._units import without_unit
@@ -69,12 +71,14 @@ def write_report(
         "speed": ("Speed", run_sections.speed),
         "limits": ("What this report does not show", run_sections.limits),
     }
+    with suppress(Missing):
+        list(study.others)  # now, not in a section: one that does not fit is the caller's error
     sections: dict[str, Section] = {}
     for key, (title, write) in content.items():
         section = sections[key] = Section(title)
         try:
             write(section, study)
-        except Missing as missing:
+        except (Missing, openmm.OpenMMException) as missing:  # OpenMM's: dynamics or a geometry gave no number
             section.note(str(missing))
             section.numbers["missing"] = str(missing)
     out = Path(out)

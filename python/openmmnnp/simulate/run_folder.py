@@ -36,7 +36,7 @@ class Run:
     @property
     def mm_only(self) -> bool:
         """Was this a control run, without the model?"""
-        return bool(self.info.get("options", {}).get("mm_only", False))
+        return _is_mm(self.info)
 
     @property
     def atoms(self) -> list[int]:
@@ -56,6 +56,8 @@ class Run:
     @property
     def region_name(self) -> str:
         """Names of the region's residues."""
+        if not (self.folder / "topology.pdb").is_file():
+            return "unknown molecule"
         residues = [atom.residue.name for atom in self.pdb.topology.atoms()]
         return ", ".join(dict.fromkeys(residues[i] for i in self.atoms))
 
@@ -79,8 +81,9 @@ class Run:
     @cached_property
     def log(self) -> dict[str, Array]:
         """Columns of log.csv as numbers (NaN: an empty cell), but "phase", which is text; {} if there are no rows."""
-        with open(self.file("log.csv"), newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if None not in row.values()]  # a killed run ends in half a row
+        text = self.file("log.csv").read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1].splitlines()  # a killed run ends in half a row
+        rows = [row for row in csv.DictReader(whole) if None not in row.values()]
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
         return {
             name: np.array(v) if name == "phase" else np.array([_number(x) for x in v]) for name, v in columns.items()
@@ -100,17 +103,14 @@ class Run:
     def production_length(self) -> float:
         """Length of production in ps, by the log; 0 if there was none."""
         try:
-            times, steps = self.production["time_ps"], self.production["step"]
+            times = self.production["time_ps"]
         except Missing:
             return 0.0
-        if len(times) == 1:
-            before = self.log["time_ps"][self.log["phase"] != "production"]
-            return float(times[0] - (before[-1] if len(before) else 0.0))
-        interval = (times[-1] - times[0]) / (steps[-1] - steps[0])  # ps per step
-        try:
-            return float(self.timing["steps"] * interval)
-        except Missing:  # killed
-            return float((times[-1] - times[0]) * len(times) / (len(times) - 1))
+        before = self.log["time_ps"][self.log["phase"] != "production"]
+        if len(before) and before[-1] <= times[0]:
+            return float(times[-1] - before[-1])
+        interval = times[1] - times[0] if len(times) > 1 else times[0]
+        return float(times[-1] - max(0.0, times[0] - interval))
 
     @cached_property
     def timing(self) -> Mapping[str, Any]:
@@ -160,6 +160,8 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         if not (folder / "run.yaml").is_file():
             raise FileNotFoundError(f"{folder} is no run folder: it has no run.yaml, which every run writes first")
         infos.append(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
+        if not isinstance(infos[-1], dict) or "region" not in infos[-1]:
+            raise ValueError(f"{folder / 'run.yaml'} is not what a run writes: it names no region")
     named = [_label(info) for info in infos]
     unique = [
         label if named.count(label) == 1 else f"{label} ({folder.name})"
@@ -167,17 +169,21 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     ]
     labels = [label if unique.count(label) == 1 else f"{label} {i + 1}" for i, label in enumerate(unique)]
     runs = [Run(*values) for values in zip(folders, infos, labels, strict=True)]
-    for run in runs[1:]:
-        if run.numbers != runs[0].numbers:
+    built = [run for run in runs if (run.folder / "topology.pdb").is_file()]
+    for run in built[1:]:
+        if run.numbers != built[0].numbers:
             raise ValueError(
-                f"{run.folder} has another region than {runs[0].folder}: a report is about runs of one molecule"
+                f"{run.folder} has another region than {built[0].folder}: a report is about runs of one molecule"
             )
     return runs
 
 
 def _label(info: Mapping[str, Any]) -> str:
-    options = info.get("options", {})
-    return f"{'MM' if options.get('mm_only') else 'ML/MM'}, seed {options.get('seed', 'unknown')}"
+    return f"{'MM' if _is_mm(info) else 'ML/MM'}, seed {(info.get('options') or {}).get('seed', 'unknown')}"
+
+
+def _is_mm(info: Mapping[str, Any]) -> bool:
+    return str((info.get("options") or {}).get("mm_only")).lower() == "true"
 
 
 def _number(text: str) -> float:

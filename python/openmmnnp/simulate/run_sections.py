@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import plots
+from .drawing import drawing
+from .geometry import rotatable_torsions
 from .page import Section, number
-from .run_folder import Missing
+from .run_folder import Missing, Run
 from .study import Study
 
 __all__ = ["limits", "provenance", "speed"]
 
-_NUMBERS = ("dtype", "length_unit", "energy_unit")
+_UNITS = ("dtype", "length_unit", "energy_unit")
 
 
 def provenance(section: Section, study: Study) -> None:
@@ -28,6 +30,9 @@ def provenance(section: Section, study: Study) -> None:
         [group, "; ".join(f"{k} {v}" if k else v for k, v in facts.items())] for group, facts in _facts(info).items()
     ]
     section.table(f"What ran ({study.main.label})", ["", ""], table, numbers=False)
+    picture = _picture(study.main)
+    if picture:
+        section.figure(picture, "The region, with the names of its atoms in topology.pdb; rotatable bonds are marked.")
     said = [{(g, k): v for g, facts in _facts(run.info).items() for k, v in facts.items()} for run in study.runs]
     differ = [key for key in dict.fromkeys(k for found in said for k in found) if len({f.get(key) for f in said}) > 1]
     if len(study.runs) > 1:
@@ -45,6 +50,14 @@ def provenance(section: Section, study: Study) -> None:
     }
 
 
+def _picture(run: Run) -> plots.Image | None:
+    try:
+        turned = [torsion[1:3] for torsion in rotatable_torsions(run.numbers, run.bonds)]
+        return drawing(run.numbers, run.names, run.bonds, int(run.info["region"].get("charge") or 0), turned)
+    except Missing:
+        return None
+
+
 def _facts(info: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """run.yaml as texts, by group and name."""
     region, model = info["region"], dict(info.get("model") or {})
@@ -57,7 +70,7 @@ def _facts(info: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     for role, file in (info.get("inputs") or {}).items():
         groups[f"input {role}"] = {"": file.get("path"), "SHA-256": file.get("sha256")}
     groups["model"] = {name: model.get(name) for name in ("name", "path", "sha256")}
-    groups["model's numbers"] = {name.replace("_", " "): model.get(name) for name in _NUMBERS}
+    groups["model's units"] = {name.replace("_", " "): model.get(name) for name in _UNITS}
     groups |= {f"model's {name}": {"": model.get(name)} for name in ("authors", "license", "citation", "domain")}
     texts = {
         group: {k: _text(v) for k, v in facts.items() if v not in (None, "", [])} for group, facts in groups.items()
@@ -108,11 +121,7 @@ def _stages(timing: Mapping[str, Any]) -> dict[str, float]:
 def limits(section: Section, study: Study) -> None:
     """What the report does not show."""
     longest = max(run.production_length for run in study.runs)
-    said = (
-        f"A run of {_length(longest)} shows that it runs."
-        if longest < 100
-        else f"The longest run has {_length(longest)} of production. Whether that is enough, this page can't tell."
-    )
+    said = _about_length(longest)
     section.text(said)
     section.items(
         [
@@ -125,6 +134,14 @@ def limits(section: Section, study: Study) -> None:
         ]
     )
     section.numbers |= {"longest_production_ps": longest, "sentence": said}
+
+
+def _about_length(picoseconds: float) -> str:
+    if not picoseconds:
+        return "There is no production yet."
+    if picoseconds < 100:
+        return f"A run of {_length(picoseconds)} shows that it runs."
+    return f"The longest run has {_length(picoseconds)} of production. Whether that is enough, this page can't tell."
 
 
 def _length(picoseconds: float) -> str:
