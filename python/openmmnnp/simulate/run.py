@@ -16,7 +16,7 @@ from .._libraries import VERSION
 from ..embedding import EmbeddedSystem, mechanical_embedding
 from ..force import NNPForce
 from ..region import shortest_period
-from ..spec import ModelSpec
+from ..spec import ModelSpec, read_spec
 from . import folder as files
 from . import summary
 from .build import Complex, build, check_inputs
@@ -111,7 +111,7 @@ def _begin(options: Options, folder: RunFolder, dry_run: bool) -> int:
         said("built")
     system = embedded.system if embedded else built.system
     run = _make_run(options, folder, built.topology, system, built.atoms)
-    spec = embedded.force.getModelSpec() if embedded and embedded.force.hasModelSpec() else None
+    spec = None if model is None else read_spec(model)
     say(summary.start(run, embedded, spec))
     for line in summary.warnings(run, shortest_period(built.region)):
         say(f"Warning: {line}")

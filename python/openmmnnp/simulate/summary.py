@@ -61,18 +61,28 @@ def _model_rows(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | Non
             ("license", spec.license or "not given"),
             ("domain", spec.domain or "not given"),
         ]
-    rows += [("region", f"{region}, charge {embedded.charge}"), ("", _charges(run)), ("removed", str(embedded.removed))]
+    rows += [
+        ("region", f"{region}, charge {embedded.charge}"),
+        ("", _charges_text(run)),
+        ("removed", str(embedded.removed)),
+    ]
     return rows
 
 
-def _charges(run: Run) -> str:
+def _charges_text(run: Run) -> str:
+    charges = _charges(run)
+    if not charges:
+        return "no MM charges"
+    span = f"{min(charges):.3f} to {max(charges):.3f} e"
+    return f"MM charges remain towards the rest: {span}, {sum(charges):.3f} e in all"
+
+
+def _charges(run: Run) -> list[float]:
+    """MM charges of the region in e; [] without a NonbondedForce."""
     force = next((f for f in run.system.getForces() if isinstance(f, openmm.NonbondedForce)), None)
     if force is None:
-        return "no MM charges"
-    charges = [force.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in run.atoms]
-    return (
-        f"MM charges remain towards the rest: {min(charges):.3f} to {max(charges):.3f} e, {sum(charges):.3f} e in all"
-    )
+        return []
+    return [force.getParticleParameters(i)[0].value_in_unit(unit.elementary_charge) for i in run.atoms]
 
 
 def _residues(run: Run) -> str:
@@ -137,7 +147,7 @@ def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) ->
         "region": {
             "atoms": [int(i) for i in run.atoms],
             "bonds": [[int(i), int(j)] for i, j in run.bonds],
-            "charge": embedded.charge if embedded else None,
+            "charge": round(sum(_charges(run))),
         },
         "groups": dict(run.groups),
         "removed": [list(row) for row in embedded.removed] if embedded else [],
