@@ -281,6 +281,7 @@ def test_spread(written: Written) -> None:
 def test_speed(written: Written) -> None:
     found = written.numbers["speed"]
     assert found["ns_per_day"] == {"ML/MM, seed 1": 34.56, "MM, seed 1": 8.0}
+    assert found["ratio"] == pytest.approx(4.32) and "ML/MM ran at 4.32 times the speed of MM" in written.page
     stages = found["milliseconds_per_step"]["ML/MM, seed 1"]
     assert stages == pytest.approx({"gather": 0.2, "evaluate": 1.8, "OpenMM and the rest": 0.5})
     assert found["milliseconds_per_step"]["MM, seed 1"] == pytest.approx({"OpenMM and the rest": 2.5})
