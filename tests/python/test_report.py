@@ -244,6 +244,7 @@ def test_energy_conservation(written: Written) -> None:
         assert found[key]["kT_per_ns_per_dof"] == pytest.approx(found[key]["slope"] * factor, rel=1e-4)
     allowed = abs(found["mm"]["slope"]) + 2 * np.hypot(found["mm"]["error"], found["model"]["error"])
     assert found["above"] == (abs(found["model"]["slope"]) > allowed)
+    assert found["rounding"] < 1e-9  # the model is in double precision
     assert ("is not above that of MM" in written.page) == (not found["above"])
 
 
