@@ -244,6 +244,7 @@ def test_energy_conservation(written: Written) -> None:
         assert found[key]["kT_per_ns_per_dof"] == pytest.approx(found[key]["slope"] * factor, rel=1e-4)
     allowed = abs(found["mm"]["slope"]) + 2 * np.hypot(found["mm"]["error"], found["model"]["error"])
     assert found["above"] == (abs(found["model"]["slope"]) > allowed)
+    assert found["rounding"] < 1e-9  # the model is in double precision
     assert ("is not above that of MM" in written.page) == (not found["above"])
 
 
@@ -281,6 +282,7 @@ def test_spread(written: Written) -> None:
 def test_speed(written: Written) -> None:
     found = written.numbers["speed"]
     assert found["ns_per_day"] == {"ML/MM, seed 1": 34.56, "MM, seed 1": 8.0}
+    assert found["ratio"] == pytest.approx(4.32) and "ML/MM ran at 4.32 times the speed of MM" in written.page
     stages = found["milliseconds_per_step"]["ML/MM, seed 1"]
     assert stages == pytest.approx({"gather": 0.2, "evaluate": 1.8, "OpenMM and the rest": 0.5})
     assert found["milliseconds_per_step"]["MM, seed 1"] == pytest.approx({"OpenMM and the rest": 2.5})

@@ -107,6 +107,11 @@ def speed(section: Section, study: Study) -> None:
     ]
     section.table("ns/day, and milliseconds per step by stage", ["", "ns/day", *names], rows)
     section.numbers |= {"ns_per_day": rates, "milliseconds_per_step": steps}
+    mm, ml = ([rates[r.label] for r in study.runs if r.label in rates and r.mm_only == kind] for kind in (True, False))
+    if mm and ml:
+        ratio = (sum(ml) / len(ml)) / (sum(mm) / len(mm))
+        section.text(f"On average ML/MM ran at {number(ratio)} times the speed of MM.")
+        section.numbers["ratio"] = ratio
 
 
 def _stages(timing: Mapping[str, Any]) -> dict[str, float]:
