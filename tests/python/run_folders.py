@@ -62,7 +62,7 @@ def log_rows(std: Sequence[float], every: int = 10) -> list[dict[str, Any]]:
     """Two rows of equilibration, and one of production for each energy_std, of steps of 1 fs."""
     rows = []
     for k, value in enumerate([float("nan"), float("nan"), *std]):
-        step = (k + 1) * every
+        step = (k + 1 if k < 2 else k - 1) * every  # counted from the start of the phase
         values = ["nvt" if k < 2 else "production", step, step * 1e-3, -100 + k % 3, 300 + k % 5, "", -7.0 + k % 2]
         rows.append(dict(zip(LOG_HEAD, [*values, "" if np.isnan(value) else value, 0, ""], strict=True)))
     return rows

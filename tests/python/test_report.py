@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import re
 from collections.abc import Callable
@@ -17,10 +16,9 @@ import pytest
 import yaml
 
 from helpers import scripted
-from openmmnnp.simulate import analysis, geometry
-from openmmnnp.simulate.drawing import drawing
-from openmmnnp.simulate.page import number, plus_minus
-from openmmnnp.simulate.report import write_report
+from openmmnnp.simulate.report import analysis, geometry, write_report
+from openmmnnp.simulate.report.drawing import drawing
+from openmmnnp.simulate.report.page import number, plus_minus
 from run_folders import LOG_HEAD, region, save_springs, springs, write_frames, write_run
 
 KCAL = 4.184
@@ -516,16 +514,3 @@ def test_model_of_other_elements(tmp_path: Path) -> None:
     frames = write_frames(tmp_path / "frames.xyz.gz", NUMBERS, x, *labels(x, 3), keys)
     with pytest.raises(openmm.OpenMMException, match=r"fluorine.pt.*atomic number 6, but the model knows only 9"):
         write_report([run], tmp_path / "report.html", frames=frames, models=[other], nve=0, progress=False)
-
-
-def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = importlib.import_module
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "mdtraj":
-            raise ImportError("no such module")
-        return original(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(ImportError, match=r'needs mdtraj .*: run pip install "openmm-nnp\[simulate\]"'):
-        write_report([tmp_path], tmp_path / "report.html")

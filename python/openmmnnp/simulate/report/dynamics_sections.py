@@ -32,11 +32,10 @@ def energies(section: Section, study: Study) -> None:
         raise Missing("No run logged anything yet.")
     content = list(_panels(columns, logs, study))
     log = next(iter(logs.values()))
-    before = log["time_ps"][log["phase"] != "production"]
-    shaded = float(before[-1]) if len(before) else None
-    grey = " Equilibration is grey." if len(before) else ""
+    equilibrated = bool((log["phase"] != "production").any())
+    grey = " Equilibration, before 0, is grey." if equilibrated else ""
     if content:
-        image = plots.panels(content, "time (ps)", "", height=1.5, shaded=shaded)
+        image = plots.panels(content, "time (ps)", "", height=1.5, shaded=0.0 if equilibrated else None)
         section.figure(image, f"The log of the runs. What did not change is in the table only.{grey}")
     rows, numbers, short = [], {}, False
     for run in logs:

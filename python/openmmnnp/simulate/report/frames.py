@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec import ENERGY_UNITS
+from ...spec import ENERGY_UNITS
 
 __all__ = ["Frames", "Scan", "read_frames"]
 

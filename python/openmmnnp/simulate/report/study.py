@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..progress import Bar
 from .evaluate import Evaluated, Potential, mm_potential, model_potential
 from .frames import Frames, read_frames
 from .run_folder import Missing, Run
@@ -77,12 +78,15 @@ class Study:
         """What the run's model gives on `train`."""
         return self.model.evaluate(self.shown(self.frames.positions[self.train], "parity, training"))
 
-    def shown(self, items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+    def shown(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
         """The items, with a progress bar if wanted."""
-        from tqdm import tqdm
-
-        bar: Iterable[T] = tqdm(items, what, total, disable=not self.progress, mininterval=1.0)
-        return bar
+        if not self.progress:
+            yield from items
+            return
+        with Bar(what, len(items) if isinstance(items, Sized) else total) as bar:
+            for item in items:
+                yield item
+                bar.advance(1)
 
     def _potential(self, path: Path) -> Potential:
         charge = int(self.main.info["region"].get("charge") or 0)

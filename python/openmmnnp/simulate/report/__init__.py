@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -13,11 +12,10 @@ from typing import Any
 import openmm
 from openmm import unit
 
-from .._units import without_unit
+from ..._units import without_unit
+from ..extras import check_extras
 
 __all__ = ["write_report"]
-
-_NEEDED = ("ase", "matplotlib", "mdtraj", "tqdm", "yaml")
 
 
 def write_report(
@@ -50,7 +48,7 @@ def write_report(
     Raises ImportError if a package of openmm-nnp[simulate] is missing; FileNotFoundError or ValueError if a folder is
     no run, or frames do not fit it; openmm.OpenMMException if a model does not.
     """
-    _need_packages()
+    check_extras()
     from . import dynamics_sections, model_sections, run_sections
     from .page import Section, page
     from .run_folder import Missing, read_runs
@@ -89,14 +87,6 @@ def write_report(
     numbers = {key: _plain(section.numbers) for key, section in sections.items()}
     out.with_suffix(".json").write_text(json.dumps(numbers, indent=1, allow_nan=False), encoding="utf-8")
     return out
-
-
-def _need_packages() -> None:
-    for name in _NEEDED:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ImportError(f'a report needs {name} ({error}): run pip install "openmm-nnp[simulate]"') from error
 
 
 def _plain(value: Any) -> Any:

@@ -144,7 +144,8 @@ def panels(
             axes.set_xticks((-180, -90, 0, 90, 180))
         if shaded is not None:
             axes.axvspan(left_right[0], shaded, color="0.93", zorder=0, lw=0)
-        if from_zero:
+    if from_zero:  # when all is drawn: it ends the automatic scaling of shared axes
+        for axes in grid[: len(content)]:
             axes.set_ylim(bottom=0)
     for axes in grid[len(content) :]:
         axes.remove()

@@ -11,7 +11,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from ..force import NNPForce
+from ...force import NNPForce
 
 __all__ = ["Evaluated", "Potential", "mm_potential", "model_potential"]
 

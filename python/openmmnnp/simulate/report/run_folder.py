@@ -85,9 +85,10 @@ class Run:
         whole = text[: text.rfind("\n") + 1].splitlines()  # a killed run ends in half a row
         rows = [row for row in csv.DictReader(whole) if None not in row.values()]
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-        return {
+        log = {
             name: np.array(v) if name == "phase" else np.array([_number(x) for x in v]) for name, v in columns.items()
         }
+        return log | {"time_ps": _one_axis(log["phase"], log["time_ps"])} if log else {}
 
     @cached_property
     def production(self) -> dict[str, Array]:
@@ -106,11 +107,7 @@ class Run:
             times = self.production["time_ps"]
         except Missing:
             return 0.0
-        before = self.log["time_ps"][self.log["phase"] != "production"]
-        if len(before) and before[-1] <= times[0]:
-            return float(times[-1] - before[-1])
-        interval = times[1] - times[0] if len(times) > 1 else times[0]
-        return float(times[-1] - max(0.0, times[0] - interval))
+        return float(times[-1])
 
     @cached_property
     def timing(self) -> Mapping[str, Any]:
@@ -184,6 +181,17 @@ def _label(info: Mapping[str, Any]) -> str:
 
 def _is_mm(info: Mapping[str, Any]) -> bool:
     return str((info.get("options") or {}).get("mm_only")).lower() == "true"
+
+
+def _one_axis(phases: Array, times: Array) -> Array:
+    """Times that count from the start of each phase, on one axis on which production begins at 0."""
+    shifted: Array = times.copy()
+    end = 0.0
+    for phase in reversed([name for name in dict.fromkeys(phases) if name != "production"]):
+        here = phases == phase
+        end -= times[here][-1]
+        shifted[here] += end
+    return shifted
 
 
 def _number(text: str) -> float:
