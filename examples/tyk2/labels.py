@@ -3,7 +3,8 @@
 import gzip
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class Xtb:
         return self.result["energy"] * HARTREE, self.result["gradient"] * (-HARTREE / BOHR)
 
 
+@cache
 def ligand() -> tuple[app.PDBFile, Array, Array]:
     """The ligand as a PDB file, its atomic numbers [n] and its masses [n] in dalton."""
     pdb = app.PDBFile(str(HERE / "lig.pdb"))
@@ -77,14 +79,12 @@ def rounded(positions: Array) -> Array:
     return np.round(positions - positions.mean(axis=0), 3)
 
 
-def label(frames: list[Frame], description: str = "label") -> list[Frame]:
-    """The same frames with energies and forces; those that have them already are left alone."""
-    from dataclasses import replace
-
+def label(frames: list[Frame], description: str = "") -> list[Frame]:
+    """The same frames with energies and forces, a progress bar if described; those that have them are left alone."""
     _, numbers, _ = ligand()
     xtb: Xtb | None = None
     labelled = []
-    for frame in tqdm(frames, description, disable=all(f.energy is not None for f in frames)):
+    for frame in tqdm(frames, description, disable=not description):
         if frame.energy is None:
             positions = rounded(frame.positions)
             xtb = xtb or Xtb(numbers, positions)

@@ -2,7 +2,7 @@
 
 After PaiNN, with messages of full rank: what a neighbor sends is mixed by one matrix for each radial function. Every
 parameter has the members as its first dimension, so that one member is trained alone and a committee is evaluated in
-one pass. Scalars are [..., n, M, F] and vectors [..., n, 3, M, F] for n atoms, M members and F features.
+one pass. Scalars are [..., M, n, F] and vectors [..., M, 3, n, F] for n atoms, M members and F features.
 """
 
 import torch
@@ -12,26 +12,26 @@ COULOMB = 14.3996454785  # eV angstrom
 
 
 class Linear(nn.Module):
-    """A linear layer of every member, on [..., M, inputs]."""
+    """A linear layer of every member, on [..., M, n, inputs]."""
 
-    def __init__(self, members: int, inputs: int, outputs: int, bias: bool = True) -> None:
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(0.6 * torch.randn(members, inputs, outputs) / inputs**0.5)
-        self.bias = nn.Parameter(torch.zeros(members, outputs), requires_grad=bias)
+        self.bias = nn.Parameter(torch.zeros(members, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("...mf,mfg->...mg", x, self.weight) + self.bias
+        return x @ self.weight + self.bias.unsqueeze(-2)
 
 
 class Messages(nn.Module):
-    """What each atom sends, for each of K radial functions: [..., n, C, M, F] to [..., K n, C M F]."""
+    """What each atom sends for each of K radial functions: [..., M, n, F] to [..., M, n K, F]."""
 
     def __init__(self, members: int, features: int, radial: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(members, features, radial, features) / (features * radial) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("...ncmf,mfkg->...kncmg", x, self.weight).flatten(-3).flatten(-3, -2)
+        return (x @ self.weight.flatten(-2)).unflatten(-1, self.weight.shape[-2:]).flatten(-3, -2)
 
 
 class Repulsion(nn.Module):
@@ -58,20 +58,23 @@ class Interaction(nn.Module):
         self.directions = Messages(members, features, radial)
         self.gate = None if first else Linear(members, features, features)
         self.vectors = None if first else Messages(members, features, radial)
-        self.mix = Linear(members, features, 2 * features, bias=False)
+        self.mix = nn.Parameter(torch.randn(members, features, 2 * features) / features**0.5)
         self.first = Linear(members, 2 * features, features)
         self.second = Linear(members, features, 3 * features)
 
     def forward(self, s: Tensor, v: Tensor, radial: Tensor, directed: Tensor) -> tuple[Tensor, Tensor]:
-        """`radial` is [..., n, K n] and `directed`, the same times the unit vectors of pairs, [..., n, 3, K n]."""
+        """`radial` is [..., n, n K] and `directed`, the same times the unit vectors of pairs, [..., 3 n, n K]."""
+        axes = [3, s.shape[-2]]
         sent = nn.functional.silu(self.hidden(s))
-        s = s + (radial @ self.scalars(sent.unsqueeze(-3))).view_as(s)
-        along = (directed.flatten(-3, -2) @ self.directions(sent.unsqueeze(-3))).view_as(v)
+        s = s + radial.unsqueeze(-3) @ self.scalars(sent)
+        along = (directed.unsqueeze(-3) @ self.directions(sent)).unflatten(-2, axes)
         if self.vectors is not None and self.gate is not None:
-            along = along + (radial @ self.vectors(self.gate(sent).unsqueeze(-3) * v)).view_as(v)
-        v = v + along
+            carried = self.vectors((self.gate(sent).unsqueeze(-3) * v).flatten(-3, -2)).unflatten(-2, [3, -1])
+            v = v + along + radial.unsqueeze(-3).unsqueeze(-3) @ carried
+        else:
+            v = along
 
-        left, right = self.mix(v).chunk(2, dim=-1)
+        left, right = (v.flatten(-3, -2) @ self.mix).unflatten(-2, axes).chunk(2, dim=-1)
         norms = (right.square().sum(-3) + 1e-8).sqrt()
         update = self.second(nn.functional.silu(self.first(torch.cat([s, norms], dim=-1))))
         shift, gate, scale = update.chunk(3, dim=-1)
@@ -91,28 +94,27 @@ class Potential(nn.Module):
         self.layers = nn.ModuleList([Interaction(members, features, radial, i == 0) for i in range(layers)])
         self.first = Linear(members, 2 * features, features)
         self.second = Linear(members, features, 1)
-        self.register_buffer("centers", torch.linspace(0.6, cutoff, radial).unsqueeze(-1), persistent=False)
+        self.register_buffer("centers", torch.linspace(0.6, cutoff, radial), persistent=False)
         self.sharpness = 0.5 * ((radial - 1) / (1.2 * (cutoff - 0.6))) ** 2
 
     def forward(self, positions: Tensor, atomic_numbers: Tensor) -> Tensor:
         vectors = positions.unsqueeze(-3) - positions.unsqueeze(-2)  # [..., i, j, 3], from i to j
         own = torch.eye(positions.shape[-2], dtype=positions.dtype, device=positions.device)
         distances = (vectors.square().sum(-1) + own + 1e-8).sqrt()
-        units = (vectors / distances.unsqueeze(-1)).transpose(-2, -1)
-        inside = distances.clamp(max=self.cutoff)
-        envelope = (1 - (inside / self.cutoff).square()).pow(3) * (1 - own)
-        radial = torch.exp(-self.sharpness * (inside.unsqueeze(-2) - self.centers).square()) * envelope.unsqueeze(-2)
-        directed = (units.unsqueeze(-2) * radial.unsqueeze(-3)).flatten(-2)
+        units = (vectors / distances.unsqueeze(-1)).movedim(-1, -3)
+        inside = distances.clamp(max=self.cutoff).unsqueeze(-1)
+        envelope = (1 - (inside / self.cutoff).square()).pow(3) * (1 - own).unsqueeze(-1)
+        radial = torch.exp(-self.sharpness * (inside - self.centers).square()) * envelope  # [..., n, n, K]
+        directed = (units.unsqueeze(-1) * radial.unsqueeze(-4)).flatten(-2).flatten(-3, -2)
 
-        zero = (positions - positions).unsqueeze(-1).unsqueeze(-1)  # [..., n, 3, 1, 1]
-        s = self.embedding[:, atomic_numbers].transpose(0, 1) + zero[..., 0, :, :]
-        v = zero * s.unsqueeze(-3)
+        s = self.embedding[:, atomic_numbers] + (positions - positions)[..., :1].unsqueeze(-3)
+        v = s  # not read by the first layer
         for layer in self.layers:
             s, v = layer(s, v, radial.flatten(-2), directed)
         invariants = torch.cat([s, v.square().sum(-3)], dim=-1)
         atomic = self.second(nn.functional.silu(self.first(invariants))).squeeze(-1)
         repulsion = self.repulsion(distances, 1 - own, atomic_numbers)
-        return atomic.double().sum(-2) + repulsion.double().unsqueeze(-1)
+        return atomic.double().sum(-1) + repulsion.double().unsqueeze(-1)
 
 
 class Committee(nn.Module):

@@ -67,11 +67,11 @@ def gaff_trajectory(group: Group, seed: int) -> Iterator[Array]:
         yield context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)[:atoms]
 
 
-def gfn2_trajectory(group: Group, seed: int, step: float = 1.0, discarded: int = 200) -> Iterator[Array]:
-    """BAOAB Langevin dynamics with GFN2-xTB forces, from the end of the GAFF trajectory of the same temperature."""
+def gfn2_trajectory(
+    group: Group, seed: int, positions: Array, step: float = 1.0, discarded: int = 200
+) -> Iterator[Array]:
+    """BAOAB Langevin dynamics with GFN2-xTB forces."""
     _, numbers, masses = ligand()
-    like = next(g for g in GROUPS if g.source == group.source.replace("gfn2", "gaff"))
-    *_, positions = gaff_trajectory(like, seed)
     rng = np.random.default_rng(seed)
     xtb = Xtb(numbers, positions)
     noise = np.sqrt(KB * group.temperature * ACCELERATION / masses)[:, None]
@@ -92,10 +92,15 @@ def gfn2_trajectory(group: Group, seed: int, step: float = 1.0, discarded: int =
 
 
 def dynamics(group: Group, index: int, seed: int) -> list[Frame]:
-    sampler = gfn2_trajectory if group.source.startswith("gfn2") else gaff_trajectory
-    number = 1 + seed * 10_000 + GROUPS.index(group) * 100 + index
-    name = f"{group.source}-{index}"
-    return label([Frame(x, name, group.source, group.split(index)) for x in sampler(group, number)], name)
+    """One trajectory of a group; one with GFN2-xTB starts where the GAFF one of its temperature and number ends."""
+    name, number = f"{group.source}-{index}", 1 + seed * 10_000 + index
+    if group.source.startswith("gfn2"):
+        like = next(g for g in GROUPS if g.source == group.source.replace("gfn2", "gaff"))
+        *_, start = gaff_trajectory(like, number + 100 * GROUPS.index(like))
+        geometries = gfn2_trajectory(group, number + 100 * GROUPS.index(group), start)
+    else:
+        geometries = gaff_trajectory(group, number + 100 * GROUPS.index(group))
+    return label([Frame(x, name, group.source, group.split(index)) for x in geometries])
 
 
 @cache
@@ -113,14 +118,14 @@ def scan(source: str, start: str, torsion: Torsion, seed: int) -> list[Frame]:
     split = "test" if torsion[1:3] in HELD_OUT_BONDS else "train"
     name = f"{source}-{start}-{torsion[1]}-{torsion[2]}"
     points = (relaxed_scan if source == "relaxed-scan" else rigid_scan)(starts(seed)[start], torsion)
-    frames = label([Frame(x, name, source, split, torsion, angle) for angle, x in points], name)
+    frames = label([Frame(x, name, source, split, torsion, angle) for angle, x in points])
     lowest = min(frame.energy for frame in frames)
     return [frame for frame in frames if frame.energy < lowest + LIMIT]
 
 
 def stretch(atoms: tuple[int, ...], split: str, seed: int) -> list[Frame]:
     name = "stretch-" + "-".join(map(str, atoms))
-    return label([Frame(x, name, "stretch", split) for x in stretches(starts(seed)["minimum"], atoms)], name)
+    return label([Frame(x, name, "stretch", split) for x in stretches(starts(seed)["minimum"], atoms)])
 
 
 def jobs(seed: int) -> list[Callable[[], list[Frame]]]:

@@ -1,10 +1,11 @@
 """Torsion scans, relaxed and rigid, and displacements of single bonds and angles."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
-from labels import Array, Xtb, bonds
+from labels import Array, Xtb, bonds, ligand
 from torch import Tensor
 
 STEP = 15  # degrees between the points of a scan
@@ -13,6 +14,7 @@ LIMIT = 3.0  # eV above the lowest point of its scan: what lies higher is left o
 Torsion = tuple[int, int, int, int]
 
 
+@cache
 def neighbors() -> dict[int, list[int]]:
     table: dict[int, list[int]] = {}
     for a, b in bonds().tolist():
@@ -81,7 +83,11 @@ def rotated(x: Array, torsion: Torsion, angle: float) -> Array:
 
 
 def relaxed(
-    xtb: Xtb, x: Array, torsion: Torsion | None = None, tolerance: float = 0.02, limit: int = 120
+    surface: Callable[[Array], tuple[float, Array]],
+    x: Array,
+    torsion: Torsion | None = None,
+    tolerance: float = 0.02,
+    limit: int = 120,
 ) -> tuple[Array, float]:
     """The nearest minimum and its energy (eV), by BFGS, the torsion kept at its value if one is given.
 
@@ -91,7 +97,7 @@ def relaxed(
     held = measured(x, torsion)[0] if torsion else 0.0
     inverse, last, energy = np.eye(x.size) / 40.0, None, 0.0
     for _ in range(limit):
-        energy, force = xtb(x)
+        energy, force = surface(x)
         if torsion:
             normal = measured(x, torsion)[1]
             force = force - normal * np.sum(force * normal) / np.sum(normal**2)
@@ -122,8 +128,6 @@ def angles() -> list[tuple[int, int, int]]:
 
 def relaxed_scan(start: Array, torsion: Torsion) -> Iterator[tuple[float, Array]]:
     """Angle (degrees) and constrained minimum of every point of the circle, each from the one before it."""
-    from labels import ligand
-
     xtb = Xtb(ligand()[1], start)
     first = np.degrees(measured(start, torsion)[0])
     for turn in range(0, 360, STEP):

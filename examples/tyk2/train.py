@@ -91,15 +91,17 @@ def tensors(frames: list[Frame], offset: float) -> tuple[Tensor, Tensor, Tensor]
     return positions.float(), torch.tensor([f.energy - offset for f in frames], dtype=torch.float64), forces.float()
 
 
-def train(model: Potential, frames: list[Frame], offset: float, args: argparse.Namespace, member: int) -> State:
-    """Weights of one member after all epochs or its share of the minutes, the learning rate then fallen to zero."""
+def train(
+    model: Potential, frames: list[Frame], offset: float, args: argparse.Namespace, member: int
+) -> tuple[State, float]:
+    """Weights of one member, and the epochs done, after all of them or its share of the minutes."""
     torch.set_num_threads(1)
     torch.manual_seed(args.seed * 100 + member)
     gradients = Gradients(model, args.energy_weight, args.eager)
     data = tensors(frames, offset)
     optimizer = Soap(model.parameters(), args.rate)
-    batches = len(frames) // args.batch
-    share, mean = 60 * args.minutes * args.processes / args.members, math.nan
+    batches = max(1, len(frames) // args.batch)
+    share, mean, i = 60 * args.minutes * min(1.0, args.processes / args.members), math.nan, 0
     progress = trange(args.epochs * batches, desc=f"member {member}", mininterval=2.0, position=member, leave=False)
     began = time.perf_counter()
     for i in progress:
@@ -115,11 +117,14 @@ def train(model: Potential, frames: list[Frame], offset: float, args: argparse.N
         optimizer.step()
         mean = latest if math.isnan(mean) else 0.99 * mean + 0.01 * latest
         progress.set_postfix_str(f"force RMSE {KCAL * mean**0.5:.2f} kcal/mol/A", refresh=False)
-    return {name: value.detach() for name, value in model.state_dict().items()}
+    return {name: value.detach() for name, value in model.state_dict().items()}, i / batches
 
 
-def train_committee(frames: list[Frame], args: argparse.Namespace) -> tuple[Potential, float]:
-    """All members, each from its own random weights and in its own order of the frames, and the energy offset (eV)."""
+def train_committee(frames: list[Frame], args: argparse.Namespace) -> tuple[Potential, float, list[float]]:
+    """The committee, its energy offset (eV) and the epochs that each member saw.
+
+    Each member starts from its own random weights, or from its own in the file, and has its own order of the frames.
+    """
     if args.init_from:
         weights, layers, cutoff, offset = initial(args.init_from)
         args.members, _, features = weights["embedding"].shape
@@ -136,10 +141,10 @@ def train_committee(frames: list[Frame], args: argparse.Namespace) -> tuple[Pote
             members[-1].load_state_dict({k: v[i : i + 1] for k, v in weights.items()})
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
         running = [pool.submit(train, m, frames, offset, args, i) for i, m in enumerate(members)]
-        trained = [job.result() for job in running]
+        trained, epochs = zip(*(job.result() for job in running), strict=True)
     committee = Potential(args.members, **shape)
     committee.load_state_dict({k: torch.cat([state[k] for state in trained]) for k in trained[0]})
-    return committee.eval().requires_grad_(False), offset
+    return committee.eval().requires_grad_(False), offset, list(epochs)
 
 
 def save(model: Potential, offset: float, examples: list[Array], path: Path) -> None:
@@ -182,8 +187,9 @@ def main() -> None:
         write(frames, args.out / "ejm_31.xyz.gz")
 
     began = time.perf_counter()
-    model, offset = train_committee([f for f in frames if f.split == "train"], args)
-    training = f"{time.perf_counter() - began:.0f} s, {args.processes} members at a time, each on one thread"
+    model, offset, epochs = train_committee([f for f in frames if f.split == "train"], args)
+    seconds = time.perf_counter() - began
+    training = f"{min(epochs):.1f} to {max(epochs):.1f} epochs in {seconds:.0f} s, {args.processes} members at a time"
     unseen = [f.positions for f in frames if f.split == "test"]
     path = args.out / "ejm_31.pt"
     save(model, offset, [unseen[0], unseen[len(unseen) // 2]], path)
