@@ -16,7 +16,10 @@ from vibrations import compare
 
 
 def card(model: Potential, offset: float, frames: list[Frame], path: Path, **how: object) -> str:
-    """The card of a model saved at `path`; `how` holds seed, processes, nvt, nve (ps), labelling and training."""
+    """The card of a model, whose dynamics are those of the file at `path`.
+
+    `how` holds seed, processes, nvt and nve (picoseconds), and in words labelling and training.
+    """
     unseen, seen, scans = (
         Predictions(model, offset, [f for f in frames if chosen(f)], f"errors, {name}")
         for name, chosen in {
@@ -38,6 +41,7 @@ def card(model: Potential, offset: float, frames: list[Frame], path: Path, **how
         torch=torch.__version__,
         labelling=how["labelling"],
         training=how["training"],
+        tested=path.name,
         counts=counts(frames),
         unseen=unseen.table(),
         seen=seen.table(),

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from soap import Soap
 from torch import Tensor
 from tqdm import trange
 
-from openmmnnp.export.package import save_pt
+from openmmnnp.export import save_pt, save_pt2
 from openmmnnp.spec import ModelSpec
 
 CITATION = (
@@ -48,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the model, its card and the data")
     parser.add_argument("--epochs", type=int, default=30, help="0 keeps the weights of --init-from and tests them")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end training after these if before --epochs")
-    parser.add_argument("--eager", action="store_true", help="do not compile the gradients, which takes minutes")
+    parser.add_argument("--eager", action="store_true", help="compile nothing, neither for training nor for dynamics")
     parser.add_argument("--batch", type=int, default=5)
     parser.add_argument("--rate", type=float, default=5e-3, help="highest learning rate")
     parser.add_argument("--energy-weight", type=float, default=0.3, help="angstrom^-2, beside a force weight of 1")
@@ -168,7 +169,8 @@ def save(model: Potential, offset: float, examples: list[Array], path: Path) -> 
         citation=CITATION,
         domain=DOMAIN,
     )
-    save_pt(Committee(model), spec, path, examples=[{"positions": x, "atomic_numbers": numbers} for x in examples])
+    write_model = save_pt2 if path.suffix == ".pt2" else save_pt
+    write_model(Committee(model), spec, path, examples=[{"positions": x, "atomic_numbers": numbers} for x in examples])
 
 
 def main() -> None:
@@ -191,9 +193,13 @@ def main() -> None:
     seconds = time.perf_counter() - began
     training = f"{min(epochs):.1f} to {max(epochs):.1f} epochs in {seconds:.0f} s, {args.processes} members at a time"
     unseen = [f.positions for f in frames if f.split == "test"]
-    path = args.out / "ejm_31.pt"
-    save(model, offset, [unseen[0], unseen[len(unseen) // 2]], path)
-    text = card(model, offset, frames, path, labelling=labelling, training=training, **vars(args))
+    path, examples = args.out / "ejm_31.pt", [unseen[0], unseen[len(unseen) // 2]]
+    save(model, offset, examples, path)
+    with TemporaryDirectory() as folder:
+        tested = path if args.eager else Path(folder, "ejm_31.pt2")  # three times as fast in dynamics
+        if tested != path:
+            save(model, offset, examples, tested)
+        text = card(model, offset, frames, tested, labelling=labelling, training=training, **vars(args))
     (args.out / "MODEL_CARD.md").write_text(text)
 
 
