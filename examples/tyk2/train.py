@@ -139,7 +139,7 @@ def train_committee(frames: list[Frame], args: argparse.Namespace) -> tuple[Pote
         torch.manual_seed(args.seed * 100 + i)
         members.append(Potential(1, **shape))
         if args.init_from:
-            members[-1].load_state_dict({k: v[i : i + 1] for k, v in weights.items()})
+            members[-1].load_state_dict({k: weights[k][i : i + 1] for k in members[-1].state_dict()})
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
         running = [pool.submit(train, m, frames, offset, args, i) for i, m in enumerate(members)]
         trained, epochs = zip(*(job.result() for job in running), strict=True)
