@@ -1,4 +1,9 @@
-"""A compact equivariant message-passing potential (after PaiNN) over all pairs of a small molecule."""
+"""A compact equivariant message-passing potential over all pairs of a small molecule, several members at once.
+
+After PaiNN, with messages of full rank: what a neighbor sends is mixed by one matrix for each radial function. Every
+parameter has the members as its first dimension, so that one member is trained alone and a committee is evaluated in
+one pass. Scalars are [..., M, n, F] and vectors [..., M, 3, n, F] for n atoms, M members and F features.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -6,26 +11,27 @@ from torch import Tensor, nn
 COULOMB = 14.3996454785  # eV angstrom
 
 
-class Channels(nn.Module):
-    """A linear layer that acts on the channels of [..., channels, n]."""
+class Linear(nn.Module):
+    """A linear layer of every member, on [..., M, n, inputs]."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        linear = nn.Linear(inputs, outputs)
-        self.weight, self.bias = linear.weight, nn.Parameter(linear.bias.detach().unsqueeze(-1))
+        self.weight = nn.Parameter(0.6 * torch.randn(members, inputs, outputs) / inputs**0.5)
+        self.bias = nn.Parameter(torch.zeros(members, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.weight @ x + self.bias
+        return x @ self.weight + self.bias.unsqueeze(-2)
 
 
-class Pairs(nn.Module):
-    """Distances and unit vectors of all ordered pairs, an atom's pair with itself masked out."""
+class Messages(nn.Module):
+    """What each atom sends for each of K radial functions: [..., M, n, F] to [..., M, n K, F]."""
 
-    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        vectors = positions.unsqueeze(-3) - positions.unsqueeze(-2)  # [..., i, j, 3], from i to j
-        own = torch.eye(positions.shape[-2], dtype=positions.dtype, device=positions.device)
-        distances = (vectors.square().sum(-1) + own + 1e-8).sqrt()
-        return distances, vectors / distances.unsqueeze(-1), 1 - own
+    def __init__(self, members: int, features: int, radial: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(members, features, radial, features) / (features * radial) ** 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.weight.flatten(-2)).unflatten(-1, self.weight.shape[-2:]).flatten(-3, -2)
 
 
 class Repulsion(nn.Module):
@@ -39,72 +45,93 @@ class Repulsion(nn.Module):
     def forward(self, distances: Tensor, mask: Tensor, numbers: Tensor) -> Tensor:
         z = self.strength**0.5 * numbers.to(distances.dtype)
         screened = torch.exp(-distances / self.screening_length) / distances * mask
-        return z * (screened @ z)
+        return (z * (screened @ z)).sum(-1)
 
 
 class Interaction(nn.Module):
-    """One round of messages between atoms, then of mixing within each atom.
+    """One round of messages between atoms, then of mixing within each atom; in the first, all vectors are zero."""
 
-    Scalars are [..., F, n], vectors [..., F, n, 3] and filters [..., F, n, n], so that a sum over neighbors is a
-    product of matrices and nothing of size pairs x F x 3 is ever made.
-    """
-
-    def __init__(self, features: int, radial: int) -> None:
+    def __init__(self, members: int, features: int, radial: int, first: bool) -> None:
         super().__init__()
-        self.filter = nn.Parameter(torch.randn(2 * features, radial) / radial**0.5)
-        self.message = nn.Sequential(Channels(features, features), nn.SiLU(), Channels(features, 3 * features))
-        self.mix = nn.Parameter(torch.randn(2 * features, features) / features**0.5)
-        self.update = nn.Sequential(Channels(2 * features, features), nn.SiLU(), Channels(features, 3 * features))
+        self.hidden = Linear(members, features, features)
+        self.scalars = Messages(members, features, radial)
+        self.directions = Messages(members, features, radial)
+        self.gate = None if first else Linear(members, features, features)
+        self.vectors = None if first else Messages(members, features, radial)
+        self.mix = nn.Parameter(torch.randn(members, features, 2 * features) / features**0.5)
+        self.first = Linear(members, 2 * features, features)
+        self.second = Linear(members, features, 3 * features)
 
-    def forward(self, scalars: Tensor, vectors: Tensor, radial: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        filters = (self.filter @ radial.flatten(-2)).unflatten(-1, radial.shape[-2:])
-        along_edges, between_atoms = filters.chunk(2, dim=-3)
-        to_scalar, to_vector, to_unit = self.message(scalars).chunk(3, dim=-2)
-        sent = torch.cat([to_scalar.unsqueeze(-1), to_vector.unsqueeze(-1) * vectors], dim=-1)
-        received = between_atoms @ sent
-        directed = (along_edges * to_unit.unsqueeze(-2)).transpose(-3, -2) @ units
-        scalars = scalars + received[..., 0]
-        vectors = vectors + received[..., 1:] + directed.transpose(-3, -2)
+    def forward(self, s: Tensor, v: Tensor, radial: Tensor, directed: Tensor) -> tuple[Tensor, Tensor]:
+        """`radial` is [..., n, n K] and `directed`, the same times the unit vectors of pairs, [..., 3 n, n K]."""
+        axes = [3, s.shape[-2]]
+        sent = nn.functional.silu(self.hidden(s))
+        s = s + radial.unsqueeze(-3) @ self.scalars(sent)
+        along = (directed.unsqueeze(-3) @ self.directions(sent)).unflatten(-2, axes)
+        if self.vectors is not None and self.gate is not None:
+            carried = self.vectors((self.gate(sent).unsqueeze(-3) * v).flatten(-3, -2)).unflatten(-2, [3, -1])
+            v = v + along + radial.unsqueeze(-3).unsqueeze(-3) @ carried
+        else:
+            v = along
 
-        mixed = (self.mix @ vectors.flatten(-2)).unflatten(-1, vectors.shape[-2:])
-        left, right = mixed.chunk(2, dim=-3)
-        norms = (right.square().sum(-1) + 1e-8).sqrt()
-        shift, gate, scale = self.update(torch.cat([scalars, norms], dim=-2)).chunk(3, dim=-2)
-        return scalars + shift + gate * (left * right).sum(-1), vectors + scale.unsqueeze(-1) * left
+        left, right = (v.flatten(-3, -2) @ self.mix).unflatten(-2, axes).chunk(2, dim=-1)
+        norms = (right.square().sum(-3) + 1e-8).sqrt()
+        update = self.second(nn.functional.silu(self.first(torch.cat([s, norms], dim=-1))))
+        shift, gate, scale = update.chunk(3, dim=-1)
+        return s + shift + gate * (left * right).sum(-3), v + scale.unsqueeze(-3) * left
 
 
 class Potential(nn.Module):
-    """Energy (eV, float64) of a molecule from positions [..., n, 3] (angstrom) and atomic numbers [n]."""
+    """Energies [..., M] (eV, float64) of a molecule from positions [..., n, 3] (angstrom) and atomic numbers [n]."""
 
-    def __init__(self, features: int = 32, layers: int = 2, radial: int = 16, cutoff: float = 5.5) -> None:
+    def __init__(
+        self, members: int = 1, features: int = 32, layers: int = 2, radial: int = 10, cutoff: float = 5.5
+    ) -> None:
         super().__init__()
         self.cutoff = cutoff
-        self.pairs = Pairs()
         self.repulsion = Repulsion()
-        self.embedding = nn.Embedding(119, features)
-        self.layers = nn.ModuleList([Interaction(features, radial) for _ in range(layers)])
-        self.readout = nn.Sequential(Channels(2 * features, features), nn.SiLU(), Channels(features, 1))
-        centers = torch.linspace(0.5, cutoff, radial)
-        self.register_buffer("centers", centers.unsqueeze(-1).unsqueeze(-1), persistent=False)
-        self.sharpness = 0.5 * ((radial - 1) / (1.2 * (cutoff - 0.5))) ** 2
+        self.embedding = nn.Parameter(torch.randn(members, 18, features))
+        self.layers = nn.ModuleList([Interaction(members, features, radial, i == 0) for i in range(layers)])
+        self.first = Linear(members, 2 * features, features)
+        self.second = Linear(members, features, 1)
+        self.register_buffer("centers", torch.linspace(0.6, cutoff, radial), persistent=False)
+        self.sharpness = 0.5 * ((radial - 1) / (1.2 * (cutoff - 0.6))) ** 2
 
     def forward(self, positions: Tensor, atomic_numbers: Tensor) -> Tensor:
-        distances, units, mask = self.pairs(positions)
-        inside = distances.clamp(max=self.cutoff)
-        envelope = (1 - (inside / self.cutoff).square()).pow(3) * mask
-        radial = torch.exp(-self.sharpness * (inside.unsqueeze(-3) - self.centers).square()) * envelope.unsqueeze(-3)
-        embedded = self.embedding(atomic_numbers).transpose(-1, -2)
-        vectors = (positions - positions).unsqueeze(-3) * embedded.unsqueeze(-1)
-        scalars = embedded + vectors[..., 0]
+        vectors = positions.unsqueeze(-3) - positions.unsqueeze(-2)  # [..., i, j, 3], from i to j
+        own = torch.eye(positions.shape[-2], dtype=positions.dtype, device=positions.device)
+        distances = (vectors.square().sum(-1) + own + 1e-8).sqrt()
+        units = (vectors / distances.unsqueeze(-1)).movedim(-1, -3)
+        inside = distances.clamp(max=self.cutoff).unsqueeze(-1)
+        envelope = (1 - (inside / self.cutoff).square()).pow(3) * (1 - own).unsqueeze(-1)
+        radial = torch.exp(-self.sharpness * (inside - self.centers).square()) * envelope  # [..., n, n, K]
+        directed = (units.unsqueeze(-1) * radial.unsqueeze(-4)).flatten(-2).flatten(-3, -2)
+
+        s = self.embedding[:, atomic_numbers] + (positions - positions)[..., :1].unsqueeze(-3)
+        v = s  # not read by the first layer
         for layer in self.layers:
-            scalars, vectors = layer(scalars, vectors, radial, units)
-        invariants = torch.cat([scalars, vectors.square().sum(-1)], dim=-2)
-        atomic = self.readout(invariants).squeeze(-2) + self.repulsion(distances, mask, atomic_numbers)
-        return atomic.double().sum(-1)
+            s, v = layer(s, v, radial.flatten(-2), directed)
+        invariants = torch.cat([s, v.square().sum(-3)], dim=-1)
+        atomic = self.second(nn.functional.silu(self.first(invariants))).squeeze(-1)
+        repulsion = self.repulsion(distances, 1 - own, atomic_numbers)
+        return atomic.double().sum(-1) + repulsion.double().unsqueeze(-1)
 
 
-def energy_and_forces(model: nn.Module, x: Tensor, numbers: Tensor, train: bool = False) -> tuple[Tensor, Tensor]:
+class Committee(nn.Module):
+    """Mean of the members' energies and their standard deviation (eV, float64) for one geometry [n, 3]."""
+
+    def __init__(self, members: Potential) -> None:
+        super().__init__()
+        self.members = members
+
+    def forward(self, positions: Tensor, atomic_numbers: Tensor) -> tuple[Tensor, Tensor]:
+        energies = self.members(positions, atomic_numbers)
+        return energies.mean(), energies.std()
+
+
+def energy_and_forces(model: Potential, x: Tensor, numbers: Tensor, train: bool = False) -> tuple[Tensor, Tensor]:
+    """Energies [batch, M] and the forces [batch, n, 3] of their mean."""
     x = x.detach().requires_grad_()
     energy = model(x, numbers)
-    (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=train)
+    (gradient,) = torch.autograd.grad(energy.mean(-1).sum(), x, create_graph=train)
     return energy, -gradient

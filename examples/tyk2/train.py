@@ -1,119 +1,164 @@
-"""Make ejm_31.pt and MODEL_CARD.md from nothing: `python train.py --seed 1` (needs torch, openmm, tblite and tqdm)."""
+"""Make ejm_31.pt and MODEL_CARD.md from nothing: `python train.py --seed 1` (needs torch, openmm, tblite and tqdm).
+
+`--data` takes labelled geometries as they are. `--init-from ejm_31.pt --add FRAMES.xyz` starts from the weights of a
+committee and trains on further frames also, which GFN2-xTB labels if they are not labelled.
+"""
 
 import argparse
 import dataclasses
+import json
 import math
 import time
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from dataset import KCAL, Array, Frames, held_out, make, read, write
-from potential import Potential, energy_and_forces
-from stability import Dynamics, nve
+from card import card
+from gradients import Gradients
+from labels import HERE, KCAL, Array, Frame, label, ligand, read, write
+from potential import Committee, Potential
+from report import counts
+from sampling import make
+from soap import Soap
+from torch import Tensor
 from tqdm import trange
 
-from openmmnnp.export.package import save_pt
+from openmmnnp.export import save_pt, save_pt2
 from openmmnnp.spec import ModelSpec
 
-HERE = Path(__file__).parent
 CITATION = (
     "Labels: C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 2019, 15, 1652 (GFN2-xTB). "
     "Architecture after K. Schuett, O. Unke, M. Gastegger, ICML 2021 (PaiNN)."
 )
 DOMAIN = (
-    "Conformations of neutral ejm_31 near the bound pose between 300 and 1000 K; no other molecule, protonation state "
-    "or bond arrangement."
+    "Conformations of neutral ejm_31 between 300 and 1000 K with all torsions turned; no other molecule, protonation "
+    "state or bond arrangement."
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """Errors against GFN2-xTB on one group of held-out trajectories."""
-
-    group: str
-    trajectories: int
-    frames: int
-    force_rmse: float  # eV/angstrom, over components
-    force_spread: float  # eV/angstrom, root mean square of the reference
-    energy_rmse: float  # eV
-    energy_spread: float  # eV, standard deviation of the reference
+State = dict[str, Tensor]
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, help="labelled geometries (.xyz.gz) to use instead of making them")
+    parser.add_argument("--init-from", type=Path, metavar="MODEL.pt", help="a committee of train.py to start from")
+    parser.add_argument("--add", type=Path, action="append", default=[], metavar="FRAMES.xyz", help="more to train on")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the model, its card and the data")
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=12, help="0 keeps the weights of --init-from and tests them")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end training after these if before --epochs")
+    parser.add_argument("--eager", action="store_true", help="compile nothing, neither for training nor for dynamics")
     parser.add_argument("--batch", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--rate", type=float, help="highest learning rate; None: 5e-3, with --init-from 5e-4")
+    parser.add_argument("--energy-weight", type=float, default=0.3, help="angstrom^-2, beside a force weight of 1")
+    parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--features", type=int, default=32)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--energy-weight", type=float, default=0.1, help="angstrom^-2, beside a force weight of 1")
-    parser.add_argument("--nve", type=float, default=20.0, help="picoseconds of the stability test")
-    return parser.parse_args()
+    parser.add_argument("--processes", type=int, default=2, help="how many trajectories or members at a time")
+    parser.add_argument("--nvt", type=float, default=100.0, help="picoseconds of dynamics at 300 K in the card")
+    parser.add_argument("--nve", type=float, default=20.0, help="picoseconds of the test of energy conservation")
+    args = parser.parse_args()
+    for path in [args.data, args.init_from, *args.add]:
+        if path and not path.is_file():
+            parser.error(f"there is no file {path}")
+    args.rate = args.rate or (5e-4 if args.init_from else 5e-3)
+    if args.epochs == 0 and not args.init_from:
+        parser.error("--epochs 0 trains nothing, so --init-from must name a model")
+    return args
 
 
-def predict(model: Potential, frames: Frames, batch: int = 32) -> tuple[Array, Array]:
-    numbers = torch.tensor(frames.numbers)
-    parts = torch.tensor(frames.positions, dtype=torch.float32).split(batch)
-    energies, forces = zip(*(energy_and_forces(model, x, numbers) for x in parts), strict=True)
-    return torch.cat(energies).detach().numpy(), torch.cat(forces).numpy()
+def added(path: Path) -> list[Frame]:
+    """Frames of a file as training data, labelled by GFN2-xTB where they have no energies and forces."""
+    frames = read(path, trajectory=path.name.split(".")[0], source="added", split="train")
+    marked = [dataclasses.replace(f, source="added", split="train") for f in frames]
+    return label(marked, f"label {path.name}")
 
 
-def train(frames: Frames, args: argparse.Namespace) -> tuple[Potential, float]:
-    """The trained model and its energy offset (eV)."""
-    torch.manual_seed(args.seed)
-    model = Potential(args.features, args.layers)
-    numbers = torch.tensor(frames.numbers)
-    offset = float(np.mean(frames.energies - predict(model, frames)[0]))
-    positions, forces = (torch.tensor(a, dtype=torch.float32) for a in (frames.positions, frames.forces))
-    energies = torch.tensor(frames.energies - offset)
+def initial(path: Path) -> tuple[State, int, float, float]:
+    """Weights of a committee that `save` wrote, its number of layers, its cutoff (angstrom), its energy offset (eV)."""
+    files = {"openmmnnp.json": ""}
+    model = torch.jit.load(str(path), _extra_files=files)
+    weights = {k.removeprefix("members."): v.detach() for k, v in model.state_dict().items()}
+    if "embedding" not in weights:
+        raise ValueError(f"{path} is no committee that train.py wrote")
+    layers = 1 + max(int(k.split(".")[1]) for k in weights if k.startswith("layers."))
+    return weights, layers, model.members.cutoff, json.loads(files["openmmnnp.json"])["energy_offset"]
 
-    optimizer = torch.optim.Adam(model.parameters(), args.rate)
-    steps = args.epochs * (len(energies) // args.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, steps, pct_start=0.05, cycle_momentum=False)
-    progress, mean = trange(steps, desc="train", mininterval=1.0), math.nan
+
+def tensors(frames: list[Frame], offset: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions in float32, energies above the offset in float64, forces in float32."""
+    positions, forces = (torch.tensor(np.array([getattr(f, k) for f in frames])) for k in ("positions", "forces"))
+    return positions.float(), torch.tensor([f.energy - offset for f in frames], dtype=torch.float64), forces.float()
+
+
+def train(
+    model: Potential, frames: list[Frame], offset: float, args: argparse.Namespace, member: int
+) -> tuple[State, float]:
+    """Weights of one member, and the epochs done, after all of them or its share of the minutes."""
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed * 100 + member)
+    gradients = Gradients(model, args.energy_weight, args.eager)
+    data = tensors(frames, offset)
+    optimizer = Soap(model.parameters(), args.rate)
+    batches = max(1, len(frames) // args.batch)
+    share, mean, i = 60 * args.minutes * min(1.0, args.processes / args.members), math.nan, 0
+    progress = trange(args.epochs * batches, desc=f"member {member}", mininterval=2.0, position=member, leave=False)
+    began = time.perf_counter()
     for i in progress:
-        if i % (len(energies) // args.batch) == 0:
-            batches = torch.randperm(len(energies)).split(args.batch)
-        chosen = batches[i % (len(energies) // args.batch)]
-        energy, force = energy_and_forces(model, positions[chosen], numbers, train=True)
-        force_loss = (force - forces[chosen]).square().mean()
-        loss = force_loss + args.energy_weight * (energy - energies[chosen]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
+        if i % batches == 0:
+            order = torch.randperm(len(frames)).split(args.batch)
+        done = max(i / progress.total, (time.perf_counter() - began) / share)
+        if done >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = args.rate * min(1.0, done / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
+        latest = gradients(*(values[order[i % batches]] for values in data))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
-        schedule.step()
-        mean = force_loss.item() if math.isnan(mean) else 0.99 * mean + 0.01 * force_loss.item()
+        mean = latest if math.isnan(mean) else 0.99 * mean + 0.01 * latest
         progress.set_postfix_str(f"force RMSE {KCAL * mean**0.5:.2f} kcal/mol/A", refresh=False)
-    return model.eval(), offset
+    return {name: value.detach() for name, value in model.state_dict().items()}, i / batches
 
 
-def assess(model: Potential, offset: float, frames: Frames) -> list[Row]:
-    energies, forces = predict(model, frames)
-    group = np.array([name.rsplit("-", 1)[0] for name in frames.trajectory])
-    rows = []
-    for name in dict.fromkeys(group):
-        here = group == name
-        e, f = frames.energies[here], frames.forces[here]
-        trajectories = len({t for t in frames.trajectory if t.startswith(name + "-")})
-        force_rmse, energy_rmse = np.std(forces[here] - f), np.sqrt(np.mean((energies[here] + offset - e) ** 2))
-        rows.append(Row(name, trajectories, len(e), force_rmse, np.std(f), energy_rmse, np.std(e)))
-    return rows
+def train_committee(frames: list[Frame], args: argparse.Namespace) -> tuple[Potential, float, list[float]]:
+    """The committee, its energy offset (eV) and the epochs that each member saw.
+
+    Each member starts from its own random weights, or from its own in the file, and has its own order of the frames.
+    """
+    if args.init_from:
+        weights, layers, cutoff, offset = initial(args.init_from)
+        args.members, _, features = weights["embedding"].shape
+        radial = weights["layers.0.scalars.weight"].shape[2]
+    else:
+        layers, features, radial, cutoff = args.layers, args.features, 10, 5.5
+        offset = float(np.mean([f.energy for f in frames]))
+    shape = dict(features=features, layers=layers, radial=radial, cutoff=cutoff)
+    members = []
+    for i in range(args.members):
+        torch.manual_seed(args.seed * 100 + i)
+        members.append(Potential(1, **shape))
+        if args.init_from:
+            members[-1].load_state_dict({k: weights[k][i : i + 1] for k in members[-1].state_dict()})
+    with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
+        running = [pool.submit(train, m, frames, offset, args, i) for i, m in enumerate(members)]
+        trained, epochs = zip(*(job.result() for job in running), strict=True)
+    committee = Potential(args.members, **shape)
+    committee.load_state_dict({k: torch.cat([state[k] for state in trained]) for k in trained[0]})
+    return committee.eval().requires_grad_(False), offset, list(epochs)
 
 
-def save(model: Potential, offset: float, frames: Frames, path: Path) -> None:
-    numbers = frames.numbers.tolist()
+def save(model: Potential, offset: float, examples: list[Array], path: Path) -> None:
+    numbers = ligand()[1].tolist()
     spec = ModelSpec(
         name="ejm_31-gfn2",
         length_unit="angstrom",
         energy_unit="eV",
         dtype="float32",
         inputs=["positions", "atomic_numbers"],
+        outputs=["energy", "energy_std"],
+        output_units={"energy_std": "eV"},
         particles=len(numbers),
         atomic_numbers=numbers,
         elements=sorted(set(numbers)),
@@ -125,95 +170,8 @@ def save(model: Potential, offset: float, frames: Frames, path: Path) -> None:
         citation=CITATION,
         domain=DOMAIN,
     )
-    chosen = frames.positions[0], frames.positions[len(frames.positions) // 2]
-    save_pt(model, spec, path, examples=[{"positions": x, "atomic_numbers": numbers} for x in chosen])
-
-
-def table(rows: list[Row]) -> str:
-    lines = [
-        "| trajectories | number | frames | force RMSE, kcal/mol/angstrom | of | energy RMSE, kcal/mol | of |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        errors = (r.force_rmse, r.force_spread, r.energy_rmse, r.energy_spread)
-        cells = (r.group, r.trajectories, r.frames, *(f"{KCAL * v:.2f}" for v in errors))
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
-
-
-CARD = """# ejm_31-gfn2
-
-A compact potential for one molecule, the ligand ejm_31 of the Tyk2 set (32 atoms, neutral), trained on GFN2-xTB
-energies and forces. Written by `train.py`; every number below was measured by the run that wrote the model.
-
-- Model: {parameters} parameters in float32, {layers} rounds of message passing with {features} features over all pairs
-  within {cutoff} angstrom (after PaiNN), and a fixed screened repulsion of the nuclei. Invariant under translation,
-  rotation and permutation of like atoms by construction.
-- Made by: `python train.py --seed {seed} --epochs {epochs}` with torch {torch}; sampling and labels: {labelling};
-  training: {training:.0f} s on one thread.
-- Data: {frames} geometries from {trajectories} independent trajectories. Names say how they were sampled: `gaff`,
-  Langevin dynamics with GAFF 2.2.20 in vacuum (0.2 ps between frames); `gfn2`, Langevin dynamics with GFN2-xTB itself
-  (10 fs between frames, so neighboring frames are much alike).
-- Split by trajectory: {trained} frames of {trained_trajectories} trajectories were trained on. The errors below are of
-  the others, which took no part in training or in any choice made by this run.
-
-## Errors on held-out trajectories
-
-{held_out}
-
-"of" is the spread of the reference: the root mean square of the force components, the standard deviation of the energy.
-For comparison, on the trajectories it was trained on:
-
-{seen}
-
-## Dynamics in vacuum
-
-{picoseconds:g} ps of NVE with steps of {step:g} fs from a held-out 300 K geometry at {temperature:.0f} K on average.
-The total energy drifts by {drift:.1e} +- {drift_error:.1e} kT per ns and degree of freedom and fluctuates by
-{fluctuation:.3f} kJ/mol; no bond was longer than {longest_bond:.2f} of its initial length.
-
-## What it is not good for
-
-- Any other molecule, charge or protonation state; breaking or forming bonds; atoms pressed closer than at 1000 K.
-- Conformations that were not sampled: trajectories start at the bound pose, and amide isomers are rare or absent.
-- Anything that GFN2-xTB gets wrong. Torsion barriers and relative energies of conformers are those of GFN2-xTB, not of
-  density functional theory.
-- Interactions with the surroundings: in a protein or in water these come from the force field (mechanical embedding).
-
-License: MIT. {citation}
-"""
-
-
-def card(
-    model: Potential,
-    args: argparse.Namespace,
-    frames: Frames,
-    seen: list[Row],
-    unseen: list[Row],
-    dynamics: Dynamics,
-    labelling: str,
-    training: float,
-) -> str:
-    trained = [t for t in frames.trajectory if not held_out(t)]
-    return CARD.format(
-        parameters=sum(p.numel() for p in model.parameters()),
-        layers=args.layers,
-        features=args.features,
-        cutoff=model.cutoff,
-        seed=args.seed,
-        epochs=args.epochs,
-        torch=torch.__version__,
-        labelling=labelling,
-        training=training,
-        frames=len(frames.energies),
-        trajectories=len(set(frames.trajectory)),
-        trained=len(trained),
-        trained_trajectories=len(set(trained)),
-        held_out=table(unseen),
-        seen=table(seen),
-        citation=CITATION,
-        **dataclasses.asdict(dynamics),
-    )
+    write_model = save_pt2 if path.suffix == ".pt2" else save_pt
+    write_model(Committee(model), spec, path, examples=[{"positions": x, "atomic_numbers": numbers} for x in examples])
 
 
 def main() -> None:
@@ -221,22 +179,28 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    frames = read(args.data) if args.data else make(args.seed)
-    labelling = f"read from {args.data.name}" if args.data else f"{time.perf_counter() - began:.0f} s"
-    if not args.data:
+    if args.data or args.init_from:
+        frames = read(args.data or HERE / "ejm_31.xyz.gz")
+    else:
+        frames = make(args.seed, args.processes)
+    frames += [frame for path in args.add for frame in added(path)]
+    labelling = "those of the file" if args.data or args.init_from else f"{time.perf_counter() - began:.0f} s"
+    print(counts(frames))
+    if args.add or not (args.data or args.init_from):
         write(frames, args.out / "ejm_31.xyz.gz")
-    unseen = frames.select([held_out(t) for t in frames.trajectory])
-    seen = frames.select([not held_out(t) for t in frames.trajectory])
 
     began = time.perf_counter()
-    model, offset = train(seen, args)
-    training = time.perf_counter() - began
-    errors = assess(model, offset, unseen)
-    print(table(errors))
-    save(model, offset, unseen, args.out / "ejm_31.pt")
-    dynamics = nve(torch.jit.load(str(args.out / "ejm_31.pt")), unseen.positions[0], args.nve, args.seed)
-    print(dynamics)
-    text = card(model, args, frames, assess(model, offset, seen), errors, dynamics, labelling, training)
+    model, offset, epochs = train_committee([f for f in frames if f.split == "train"], args)
+    seconds = time.perf_counter() - began
+    training = f"{min(epochs):.1f} to {max(epochs):.1f} epochs in {seconds:.0f} s, {args.processes} members at a time"
+    unseen = [f.positions for f in frames if f.split == "test"]
+    path, examples = args.out / "ejm_31.pt", [unseen[0], unseen[len(unseen) // 2]]
+    save(model, offset, examples, path)
+    with TemporaryDirectory() as folder:
+        tested = path if args.eager else Path(folder, "ejm_31.pt2")  # three times as fast in dynamics
+        if tested != path:
+            save(model, offset, examples, tested)
+        text = card(model, offset, frames, tested, labelling=labelling, training=training, **vars(args))
     (args.out / "MODEL_CARD.md").write_text(text)
 
 

@@ -159,17 +159,21 @@ def ligand_models(folder: Path, device: str = "cpu") -> tuple[dict[str, Path], n
     assert spec is not None
     module = torch.jit.load(str(original))
     sys.path.insert(0, str(original.parent))
-    from potential import Potential
+    from potential import Committee, Potential
 
-    eager = Potential()
+    class Mean(Committee):
+        def forward(self, positions: torch.Tensor, atomic_numbers: torch.Tensor) -> torch.Tensor:
+            return self.members(positions, atomic_numbers).mean()
+
     weights = module.state_dict()
+    eager = Mean(Potential(len(weights["members.embedding"])))
     eager.load_state_dict({name: weights[name] for name in eager.state_dict()})
     examples = [
         {key: torch.tensor(value) for key, value in r.items() if key in spec.inputs} for r in spec.references[:2]
     ]
     for example in examples:
         example["positions"] = example["positions"].to(torch.float32)
-    spec.references = []
+    spec.references, spec.outputs, spec.output_units = [], ["energy"], {}
     save_pt(eager, spec, folder / "ligand.pt", examples=examples, progress=False)
     save_pt2(eager, spec, folder / "ligand.pt2", examples=examples, device=device)
     positions = examples[0]["positions"].numpy()

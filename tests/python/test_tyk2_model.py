@@ -18,7 +18,7 @@ Loaded = tuple[torch.jit.ScriptModule, dict[str, Any]]
 
 def energy_and_forces(model: torch.jit.ScriptModule, positions: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
     positions = positions.detach().requires_grad_()
-    energy = model(positions, numbers)
+    energy, _ = model(positions, numbers)
     return energy.detach(), -torch.autograd.grad(energy, positions)[0]
 
 
@@ -53,7 +53,8 @@ def geometry(double: Loaded) -> tuple[Tensor, Tensor]:
 def test_spec(single: Loaded) -> None:
     spec = single[1]
     assert (spec["format"], spec["length_unit"], spec["energy_unit"], spec["dtype"]) == (1, "angstrom", "eV", "float32")
-    assert (spec["inputs"], spec["outputs"]) == (["positions", "atomic_numbers"], ["energy"])
+    assert (spec["inputs"], spec["outputs"]) == (["positions", "atomic_numbers"], ["energy", "energy_std"])
+    assert spec["output_units"] == {"energy_std": "eV"}
     assert spec["particles"] == len(spec["atomic_numbers"]) == 32
     assert spec["elements"] == sorted(set(spec["atomic_numbers"])) == [1, 6, 7, 8, 17]
     assert not spec["periodic"] and not spec["long_range"]
@@ -114,7 +115,7 @@ def test_forces_are_the_gradient(double: Loaded, geometry: tuple[Tensor, Tensor]
     directions = torch.randn(10, *positions.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         for d in directions / directions.norm(dim=(1, 2), keepdim=True):
-            slope = (model(positions + h * d, numbers) - model(positions - h * d, numbers)) / (2 * h)
+            slope = (model(positions + h * d, numbers)[0] - model(positions - h * d, numbers)[0]) / (2 * h)
             assert slope.item() == pytest.approx(-(forces * d).sum().item(), abs=1e-7 * forces.norm().item())
 
 
