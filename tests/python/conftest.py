@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import locale
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             package = "pt2" in values or not {"pair_package", "walls_package"}.isdisjoint(item.fixturenames)
             if package and "CUDA" in values:
                 item.add_marker(pytest.mark.skip(reason="a package for the CPU"))
+
+
+@pytest.fixture(autouse=True)
+def keep_locale() -> Iterator[None]:
+    """Intel's OpenCL runtime sets the locale of the process to C, in which torch can't read its own sources."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture(params=PLATFORMS)

@@ -29,6 +29,7 @@ from openmmnnp.simulate import checkpoint as checkpoints
 from openmmnnp.simulate.folder import RunFolder
 from openmmnnp.simulate.options import Options, kind
 from openmmnnp.simulate.output import cut_back
+from openmmnnp.simulate.protocol import Phase, integrator
 from openmmnnp.simulate.run import resume, simulate
 from simulations import ligand, read_log, wet, write_job
 from systems import host_guest
@@ -161,12 +162,27 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     assert simulate(job) == 0 and job.out
     before = results(job.out)
-    data = bytearray((job.out / checkpoints.CURRENT).read_bytes())
+    whole = (job.out / checkpoints.CURRENT).read_bytes()
+    good, rng = checkpoints.read_checkpoint(job.out)[0], random.Random(1)
+    older = checkpoints.read_checkpoint(_only_previous(job.out, tmp_path / "older"))[0]
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 20))):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        (job.out / checkpoints.CURRENT).write_bytes(data[: rng.choice((None, rng.randrange(len(data))))])
+        assert checkpoints.read_checkpoint(job.out)[0] in (good, older)
     data[len(data) // 2] ^= 0x10
     (job.out / checkpoints.CURRENT).write_bytes(data)
+    capsys.readouterr()
     assert resume(job.out, {}) == 0
     assert "checkpoint.zip can't be read" in capsys.readouterr().out
     assert results(job.out) == before
+
+
+def _only_previous(run: Path, folder: Path) -> Path:
+    folder.mkdir()
+    (folder / checkpoints.PREVIOUS).write_bytes((run / checkpoints.PREVIOUS).read_bytes())
+    return folder
 
 
 def test_no_checkpoint_can_be_read(job: Options) -> None:
@@ -180,7 +196,11 @@ def test_no_checkpoint_can_be_read(job: Options) -> None:
 def test_a_run_killed_before_its_first_checkpoint_begins_again(job: Options, tmp_path: Path) -> None:
     whole = replace(job, out=tmp_path / "whole")
     assert simulate(whole) == 0 and simulate(job) == 0 and whole.out and job.out
-    for name in (checkpoints.CURRENT, checkpoints.PREVIOUS, "final.pdb"):
+    for name in (checkpoints.CURRENT, checkpoints.PREVIOUS):
+        (job.out / name).unlink()
+    with pytest.raises(ValueError, match="no checkpoint of .*run can be read"):
+        resume(job.out, {})  # there are results
+    for name in ("log.csv", "trajectory.xtc", "state.xml", "final.pdb"):
         (job.out / name).unlink()
     assert resume(job.out, {}) == 0
     assert results(job.out) == results(whole.out)
@@ -299,10 +319,21 @@ def test_a_run_is_not_overwritten_by_accident(job: Options) -> None:
     with pytest.raises(ValueError, match="run is not empty: go on with --resume .*run, replace the run with --overwr"):
         simulate(job)
     assert simulate(replace(job, seed=2), overwrite=True) == 0
+    before = results(job.out)
+    with pytest.raises(ValueError, match="there is no file"):
+        simulate(replace(job, ligand_ff="typo.xml"), overwrite=True)
+    assert results(job.out) == before
     (job.out / "thesis.tex").write_text("the only copy")
     with pytest.raises(ValueError, match="removes only what a run writes, and .* also holds thesis.tex: move"):
         simulate(job, overwrite=True)
     assert (job.out / "thesis.tex").exists() and (job.out / "log.csv").exists()
+    mine = job.out.parent / "mine"
+    mine.mkdir()
+    (mine / "system.xml").write_text("not of a run")
+    with pytest.raises(ValueError, match="--overwrite replaces a run, and .*mine holds none: name another folder"):
+        simulate(replace(job, out=mine), overwrite=True)
+    with pytest.raises(ValueError, match="--protein lies in --out .*: name another folder"):
+        simulate(replace(job, out=job.out.parent), overwrite=True)
     (job.out.parent / "file").touch()
     with pytest.raises(ValueError, match="--out .*file is a file: name a folder"):
         simulate(replace(job, out=job.out.parent / "file"))
@@ -311,7 +342,7 @@ def test_a_run_is_not_overwritten_by_accident(job: Options) -> None:
 def test_what_was_not_begun_leaves_no_files(job: Options) -> None:
     with pytest.raises(ValueError, match="the selection"):
         simulate(replace(job, ml="resname XYZ"))
-    assert job.out and [path.name for path in job.out.iterdir()] == [".lock"]
+    assert job.out and not job.out.exists()
     assert simulate(job) == 0
 
 
@@ -329,7 +360,7 @@ def test_what_was_not_begun_leaves_no_files(job: Options) -> None:
 def test_what_is_sampled_can_not_be_changed(job: Options, name: str, value: Any, text: str) -> None:
     RunFolder(job.out).create(overwrite=False)
     RunFolder(job.out).write({"options": job.to_mapping()})
-    with pytest.raises(ValueError, match=text + ": a run can't change what it samples; begin a new one with --config"):
+    with pytest.raises(ValueError, match=text + ": a run keeps it to its end; begin a new one with --config"):
         resume(job.out, {name: value})
 
 
@@ -354,14 +385,134 @@ def test_dcd_headers_count_the_frames_that_are_left(tmp_path: Path, job: Options
 
 def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
     """What a kill leaves of a checkpoint that is being written is ignored."""
-    made = checkpoints.Checkpoint("nvt", 5, {"platform": "x"}, {"log.csv": 3}, b"bits" * 1000, "<State/>")
+    made = checkpoints.Checkpoint("nvt", 5, {"platform": "x"}, {"log.csv": 3}, {}, b"bits" * 1000, "<State/>")
     made.write(tmp_path)
     (tmp_path / "checkpoint.zip.writing").write_bytes((tmp_path / checkpoints.CURRENT).read_bytes()[:200])
     assert checkpoints.read_checkpoint(tmp_path) == (made, [])
     later = replace(made, step=6)
     later.write(tmp_path)
     assert checkpoints.read_checkpoint(tmp_path) == (later, [])
-    (tmp_path / checkpoints.CURRENT).unlink()  # killed between two renames
+    (tmp_path / checkpoints.CURRENT).unlink()
     assert checkpoints.read_checkpoint(tmp_path) == (made, [])
     with zipfile.ZipFile(tmp_path / checkpoints.PREVIOUS) as archive:
         assert sorted(archive.namelist()) == ["context.chk", "progress.json", "state.xml"]
+
+
+def test_a_checkpoint_can_not_be_lost_while_another_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call that changes the folder may be the last one."""
+    made = checkpoints.Checkpoint("nvt", 5, {}, {}, {}, b"bits", "<State/>")
+    for fails in range(4):
+        folder = tmp_path / str(fails)
+        folder.mkdir()
+        made.write(folder)
+        replace(made, step=6).write(folder)
+        count = 0
+
+        def failing(original: Any, fails: int = fails) -> Any:
+            def call(*arguments: Any, **options: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count > fails:
+                    raise OSError(28, "No space left on device")
+                return original(*arguments, **options)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("fsync", "link", "replace", "unlink"):
+                patch.setattr(os, name, failing(getattr(os, name)))
+            with pytest.raises(OSError, match="No space left"):
+                replace(made, step=7).write(folder)
+        found, lines = checkpoints.read_checkpoint(folder)
+        assert found and found.step in (6, 7) and lines == []
+
+
+def test_a_full_disk_ends_the_run_and_it_can_go_on(job: Options, tmp_path: Path) -> None:
+    """Files may not grow above 30 kB: XTC frames of 54 particles fill that soon."""
+    (tmp_path / "limit.py").write_text(
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from openmmnnp.cli import main\n"
+        "from openmmnnp.simulate import dynamics\n"
+        "begin = dynamics.run_phases\n"
+        "def limited(*a):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))\n"
+        "    return begin(*a)\n"
+        "import openmmnnp.simulate.run as run\n"
+        "run.run_phases = limited\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    options = replace(job, time=1.0, trajectory_interval=0.002, log_interval=0.5, checkpoint_interval=0.05)
+    command = [sys.executable, str(tmp_path / "limit.py"), *words(options)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "is the disk full?" in done.stderr, done.stderr
+    assert options.out and resume(options.out, {}) == 0
+    whole = replace(options, out=tmp_path / "whole")
+    assert simulate(whole) == 0 and whole.out
+    assert results(options.out) == results(whole.out)
+
+
+def test_what_a_run_is_made_from_can_not_be_edited(job: Options) -> None:
+    assert simulate(job) == 0 and job.out
+    good = (job.out / "run.yaml").read_text()
+    (job.out / "run.yaml").write_text(good.replace("temperature: 300 K", "temperature: 700 K"))
+    with pytest.raises(ValueError, match="run: run.yaml changed since the checkpoint was written: restore what was th"):
+        resume(job.out, {})
+    (job.out / "run.yaml").write_text(good.replace("saved:", "bewahrt:"))
+    with pytest.raises(ValueError, match="the run in .*run can't be read, was it edited\\? \\('saved'\\)"):
+        resume(job.out, {})
+    (job.out / "run.yaml").write_text(good)
+    np.save(job.out / "minimized.npy", np.load(job.out / "minimized.npy")[:-1])
+    with pytest.raises(ValueError, match=r"topology.pdb, system.xml and minimized.npy describe \(54, 54, 53\)"):
+        resume(job.out, {})
+
+
+def test_a_run_can_not_become_shorter(job: Options) -> None:
+    assert simulate(job) == 0 and job.out
+    with pytest.raises(ValueError, match="--time 50 fs is less than the 0.1 ps of the run in .*: give a longer time"):
+        resume(job.out, {"time": 0.05})
+
+
+def test_random_numbers_are_not_used_twice(job: Options) -> None:
+    """After a fall-back to the State the noise of the phase's first steps would come again."""
+    assert simulate(job) == 0 and job.out
+    phase = Phase("production", "", 100, None)
+    seeds = {integrator(job, phase, step).getRandomNumberSeed() for step in (0, 30, 60)}
+    assert len(seeds) == 3
+
+
+def test_residue_numbers_are_kept(job: Options, tmp_path: Path) -> None:
+    """And what was chosen by them stays chosen."""
+    assert job.protein
+    numbered = [
+        line[:22] + f"{int(line[22:26]) + 900:4d}" + line[26:] if line.startswith(("ATOM", "HETATM", "TER")) else line
+        for line in job.protein.read_text().splitlines()
+    ]
+    (tmp_path / "numbered.pdb").write_text("\n".join(numbered))
+    options = replace(job, protein=tmp_path / "numbered.pdb", save="resSeq 902")
+    assert simulate(options) == 0 and options.out
+    assert resume(options.out, {"time": 0.12}) == 0
+    trajectory = mdtraj.load(str(options.out / "trajectory.xtc"), top=str(options.out / "trajectory.pdb"))
+    assert trajectory.n_frames == 6 and [r.resSeq for r in trajectory.topology.residues][0] == 902
+    residues = [r.id for r in app.PDBFile(str(options.out / "final.pdb")).topology.residues()]
+    assert residues[:3] == ["901", "902", "903"]
+
+
+def test_a_barostat_works_between_close_checkpoints(job: Options) -> None:
+    """Checkpoints begin its count anew: they are made at whole intervals of it."""
+    options = replace(wet(job), platform="CPU", checkpoint_interval=0.02, time=0.5)
+    assert simulate(options) == 0 and options.out
+    volumes = [row["volume_nm3"] for row in read_log(options.out) if row["phase"] == "production"]
+    assert len(set(volumes)) > 4  # of 20 attempts
+
+
+def test_a_signal_while_it_builds_leaves_nothing(job: Options) -> None:
+    options = replace(wet(job), padding=3.0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openmmnnp", *words(options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(2.5)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGTERM) and "Traceback" not in errors
+    assert options.out and not options.out.exists()

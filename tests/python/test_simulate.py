@@ -96,7 +96,7 @@ def test_the_run_says_what_it_was(finished: Options) -> None:
         assert record["inputs"][role] == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     assert record["model"]["name"] == "springs" and record["model"]["license"] == "MIT"
     assert openmm.version.version.startswith(record["versions"]["openmm"])
-    assert record["region"] == {"atoms": list(range(22, 54)), "charge": 0, "bonds": record["region"]["bonds"]}
+    assert record["region"]["atoms"] == list(range(22, 54)) and record["region"]["charge"] == 0
     bonds = [(a.index + 22, b.index + 22) for a, b in ligand()[0].bonds()]
     assert sorted(map(tuple, record["region"]["bonds"])) == sorted(bonds)
     assert ["NonbondedForce", "pairs", 32 * 31 // 2, None] in record["removed"]

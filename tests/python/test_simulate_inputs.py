@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import types
 from collections.abc import Callable
@@ -86,6 +87,16 @@ def test_options_survive_yaml(job: Options) -> None:
         ({"tempratur": "300K"}, "there is no option 'tempratur': `openmm-nnp simulate --help-all` lists all"),
         ({"seed": "1.5"}, "seed: '1.5' is no whole number"),
         ({"mm_only": "yes"}, "mm_only: 'yes' is neither true nor false"),
+        ({"seed": None}, "seed: None is no single value"),
+        ({"ligand": ["a", "b"]}, r"ligand: \['a', 'b'\] is no single value"),
+        ({1: 2}, "there is no option 1"),
+        ({"ph": "sour"}, "ph: 'sour' is no number"),
+        ({"timestep": "0fs"}, "timestep: '0fs' is out of range: it must be above 0 and finite"),
+        ({"time": "0ps"}, "time: '0ps' is out of range"),
+        ({"temperature": "0K"}, "temperature: '0K' is out of range"),
+        ({"log_interval": "0ps"}, "log_interval: '0ps' is out of range"),
+        ({"minimize_steps": -1}, "minimize_steps: '-1' is too small: 0 is the least"),
+        ({"threads": 0}, "threads: '0' is too small: 1 is the least"),
         ({"box_shape": "sphere"}, "box_shape: 'sphere' is none of dodecahedron, octahedron, cube"),
     ],
 )
@@ -126,6 +137,8 @@ def test_resume_takes_all_from_the_run(tmp_path: Path, capsys: pytest.CaptureFix
 
 # What is simulated
 
+WET = dict(solvent=True, protein=None, padding=0.6)
+
 
 @pytest.mark.parametrize(
     "changes, message",
@@ -136,11 +149,15 @@ def test_resume_takes_all_from_the_run(tmp_path: Path, capsys: pytest.CaptureFix
         (dict(ligand_ff=None), "the ligand .*lig.pdb needs a force field for its interactions with the rest: give"),
         (dict(ligand_ff="amber"), "--ligand-ff amber is neither an XML file nor a version of gaff or openff"),
         (dict(protein=Path("no.pdb")), "there is no file .*no.pdb"),
-        (dict(protein=TYK2 / "train.py"), "train.py ends with '.py': known are .pdb, .cif, .inpcrd, .rst7"),
+        (dict(protein=TYK2 / "train.py"), "train.py ends with '.py': known here are .pdb, .cif"),
         (dict(forcefield=("amber99.xml", "nonsense.xml")), "the force field amber99.xml, nonsense.xml, .* can't be re"),
         (dict(model=None), "--model is needed: name a potential .* or run the control with --mm-only"),
         (dict(model=Path("no.pt")), "there is no file no.pt"),
         (dict(platform="Abacus"), "--platform Abacus is none of Reference, CPU.*, on which NNPForce runs here"),
+        (dict(ph=5.0), "--ph has no effect without --add-hydrogens: leave it out, or give both"),
+        (dict(log_interval=1e-4), "--log-interval 0.1 fs is less than a time step of 1 fs"),
+        (dict(hydrogen_mass=20.0), "--hydrogen-mass 20.0 Da leaves atoms without mass: 4 Da is the most that carbons"),
+        (dict(forcefield=("amber14-all.xml", "amber14/tip3pfb.xml"), water="tip5p", **WET), "OpenMM can't build the S"),
         (dict(out=None), "--out is needed: name a new folder for the run"),
         (dict(ml="resname ("), r"the selection 'resname \(' can't be read: write it like 'resname LIG' or 'index"),
         (dict(ml="resname XYZ"), "the selection 'resname XYZ' names no atoms; the residues are called ACE, ALA, LIG"),
@@ -163,6 +180,11 @@ SETUP = dict(protein=None, ligand=None, ligand_ff=None, solvent=True)
         (dict(topology="complex.pdb", system="system.xml", ml="all", cutoff=1.2), "--cutoff has no effect on .*xml"),
         (dict(topology="x.prmtop", system="x.prmtop", ml="all"), "x.prmtop holds no positions: give --positions an"),
         (dict(topology="other.pdb", system="system.xml", ml="all"), "other.pdb has 22 atoms, .*system.xml 156 and the"),
+        (dict(topology="complex.pdb", system="complex.pdb", ml="all"), "complex.pdb is no System: --system takes Ope"),
+        (dict(topology="complex.pdb", system="bad.xml", ml="all"), "bad.xml can't be read"),
+        (dict(topology="x.prmtop", positions="complex.pdb", system="x.prmtop", ml="all"), "x.prmtop can't be read"),
+        (dict(topology="complex.pdb", system="membrane.xml", ml="all"), "a MonteCarloMembraneBarostat, and only the i"),
+        (dict(topology="torn.pdb", system="system.xml", ml="resname B2"), "bonds of the model's molecules are far too"),
         (dict(topology="complex.pdb", system="force.xml", ml="all"), "force.xml holds no System, but a CMMotionRemov"),
     ],
 )
@@ -174,7 +196,15 @@ def test_setups_that_do_not_fit(job: Options, tmp_path: Path, changes: dict[str,
     (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(system))
     (tmp_path / "force.xml").write_text(openmm.XmlSerializer.serialize(openmm.CMMotionRemover()))
     (tmp_path / "x.prmtop").touch()
-    named = {k: tmp_path / v if k in ("topology", "system") else v for k, v in changes.items()}
+    (tmp_path / "bad.xml").write_bytes(b"\xff\xfe")
+    system.addForce(openmm.MonteCarloMembraneBarostat(1.0, 0.0, 300.0, 0, 0))
+    (tmp_path / "membrane.xml").write_text(openmm.XmlSerializer.serialize(system))
+    complex_ = host_guest("complex-vacuum")
+    positions = np.array(complex_.positions.value_in_unit(unit.nanometer))
+    positions[residue(complex_.topology, "B2")[3]] += 2.0
+    with open(tmp_path / "torn.pdb", "w") as file:
+        app.PDBFile.writeFile(complex_.topology, positions * unit.nanometer, file)
+    named = {k: tmp_path / v if k in ("topology", "system", "positions") else v for k, v in changes.items()}
     with pytest.raises(ValueError, match=message):
         simulate(replace(job, **{**SETUP, "out": tmp_path / "run", **named}))
 
@@ -204,6 +234,59 @@ def test_a_barostat_of_the_input_is_replaced(job: Options, tmp_path: Path) -> No
     built = build(options, lambda text: None)
     assert not any(isinstance(force, openmm.MonteCarloBarostat) for force in built.system.getForces())
     assert built.atoms == (0, 1, 2)
+
+
+def wrapped_water(folder: Path, bonds: bool = True, box: bool = True) -> dict[str, Any]:
+    """900 waters; the atoms of the first are in different images. A System with HarmonicBonds for that molecule."""
+    tested = water()
+    positions = np.array(tested.positions.value_in_unit(unit.nanometer))
+    vectors = tested.topology.getPeriodicBoxVectors()
+    positions[1] += [vectors[0][0]._value, 0, 0]
+    positions[2] -= [0, 2 * vectors[1][1]._value, 0]
+    topology = tested.topology if box else copy.deepcopy(tested.topology)
+    if not box:
+        topology.setPeriodicBoxVectors(None)
+    with open(folder / "water.pdb", "w") as file:
+        app.PDBFile.writeFile(topology, positions * unit.nanometer, file)
+    (folder / "water.xml").write_text(openmm.XmlSerializer.serialize(tested.system))
+    return {**SETUP, "topology": folder / "water.pdb", "system": folder / "water.xml", "ml": "resid 0"}
+
+
+@pytest.mark.parametrize("box", [True, False])
+def test_molecules_that_the_box_cut_are_joined(job: Options, tmp_path: Path, box: bool) -> None:
+    """With the box of the PDB file, or of the System alone."""
+    built = build(replace(job, **wrapped_water(tmp_path, box=box)), lambda text: None)
+    x = np.array(built.positions.value_in_unit(unit.nanometer))[:3]
+    assert np.linalg.norm(x[1:] - x[0], axis=1) == pytest.approx(0.09572, abs=1e-3)
+    assert built.topology.getPeriodicBoxVectors() is not None
+
+
+def test_bonds_come_from_the_force_field_too(job: Options, tmp_path: Path) -> None:
+    """A PDB file without CONECT records tells none of the guest."""
+    tested = host_guest("complex-vacuum")
+    with open(tmp_path / "complex.pdb", "w") as file:
+        app.PDBFile.writeFile(tested.topology, tested.positions, file)
+    lines = (tmp_path / "complex.pdb").read_text().splitlines()
+    (tmp_path / "complex.pdb").write_text("\n".join(line for line in lines if not line.startswith("CONECT")))
+    (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(tested.system))
+    files = dict(topology=tmp_path / "complex.pdb", system=tmp_path / "system.xml", ml="resname B2")
+    built = build(replace(job, **SETUP, **files), lambda text: None)
+    guest = set(residue(tested.topology, "B2"))
+
+    def bonds(topology: app.Topology) -> set[frozenset[int]]:
+        return {frozenset((a.index, b.index)) for a, b in topology.bonds() if a.index in guest}
+
+    assert bonds(app.PDBFile(str(tmp_path / "complex.pdb")).topology) == set()
+    assert bonds(built.topology) == bonds(tested.topology)
+
+
+def test_the_cell_of_a_crystal_is_no_box(job: Options, tmp_path: Path) -> None:
+    assert job.protein
+    (tmp_path / "crystal.pdb").write_text(
+        "CRYST1   60.000   60.000   60.000  90.00  90.00  90.00 P 1           1\n" + job.protein.read_text()
+    )
+    built = build(replace(job, protein=tmp_path / "crystal.pdb"), lambda text: None)
+    assert not built.system.usesPeriodicBoundaryConditions()
 
 
 # Ligands
@@ -236,8 +319,12 @@ def test_ligands_are_read_from_sdf(tmp_path: Path) -> None:
 def test_ligands_that_can_not_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bare.sdf lacks 6 hydrogens: add them in the right protonation state and"):
         read_ligand(sdf(tmp_path / "bare.sdf", "CCO", hydrogens=False))
+    two = sdf(tmp_path / "one.sdf", "CCO").read_text() + sdf(tmp_path / "other.sdf", "CO").read_text()
+    (tmp_path / "two.sdf").write_text(two)
+    with pytest.raises(ValueError, match="two.sdf holds 2 molecules: give a file with the one to simulate"):
+        read_ligand(tmp_path / "two.sdf")
     (tmp_path / "empty.sdf").touch()
-    with pytest.raises(ValueError, match="empty.sdf holds no molecule with coordinates that RDKit can read"):
+    with pytest.raises(ValueError, match="empty.sdf holds no molecule with coordinates in three dimensions that"):
         read_ligand(tmp_path / "empty.sdf")
     lines = (TYK2 / "lig.pdb").read_text().splitlines()
     (tmp_path / "bonds.pdb").write_text("\n".join(line for line in lines if not line.startswith("CONECT")))
@@ -388,7 +475,7 @@ def test_bonds_and_contacts_are_seen_through_the_box() -> None:
     box = np.array([[3.0, 0, 0], [1.0, 3.0, 0], [-1.0, 1.2, 3.0]])
     molecule = np.array([[0, 0, 0], [0.096, 0, 0], [-0.024, 0.093, 0]])
     other = np.array([[0.2, 0.2, 0]])
-    watch = Watch([1, 2, 3], [8, 1, 1], [(1, 2), (1, 3)])
+    watch = Watch([1, 2, 3], [8, 1, 1], [(1, 2), (1, 3)], np.vstack([other, molecule]))
 
     def look(shifts: list[np.ndarray] | None = None, **moved: Any) -> Any:
         x = molecule.copy()
@@ -403,7 +490,7 @@ def test_bonds_and_contacts_are_seen_through_the_box() -> None:
     assert look(a1=[0.145, 0, 0]).broken == () and look(a1=[0.147, 0, 0]).broken == ((1, 2),)  # 1.5 times 0.097
     assert look(a2=[0.096, 0.075, 0]).formed == () and look(a2=[0.096, 0.074, 0]).formed == ((2, 3),)  # 1.2 times 0.062
     assert look(a1=[5.0, 0, 0]).changed == 1
-    alone = Watch([0, 1, 2], [8, 1, 1], [(0, 1), (0, 2)])
+    alone = Watch([0, 1, 2], [8, 1, 1], [(0, 1), (0, 2)], molecule)
     assert alone.look(molecule, None).contact == np.inf
     assert alone.look(np.vstack([molecule, [[0.9, 0, 0]]]), None).contact == np.inf  # beyond 0.5 nm
 

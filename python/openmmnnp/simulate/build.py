@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openmm
 from openmm import app, unit
 
 from ..region import region_system
 from .options import Options
 from .select import select
+from .watch import Watch, make_whole, may_be_bond
 
-WATER = ("tip3p", "spce", "tip4pew", "tip5p", "swm4ndp")  # whose geometries OpenMM's Modeller can add
-_COORDINATES = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".inpcrd": app.AmberInpcrdFile, ".rst7": app.AmberInpcrdFile}
+_WATER_NAMES = {"HOH", "WAT"}
+_STRUCTURES = (".pdb", ".cif")
+_POSITIONS = (*_STRUCTURES, ".inpcrd", ".rst7")
+_AMBER = (".prmtop", ".parm7")
 _BOTH_WAYS = "give --protein and --ligand, or --topology and --system"
 # Options of a System that is built here: a System that is read has its own.
 _BUILDING = ("cutoff", "constraints", "hydrogen_mass")
@@ -42,7 +46,8 @@ def build(options: Options, said: Callable[[str], None]) -> Complex:
     check_inputs(options)
     random.seed(options.seed)  # Modeller places ions at random
     built = _from_molecules(options, said) if options.protein or options.ligand else _from_setup(options, said)
-    _remove_barostats(built.system)
+    _remove_thermostats(built.system)
+    _join_molecules(built)
     return built
 
 
@@ -71,6 +76,8 @@ def check_inputs(options: Options) -> None:
 def _check_unused(options: Options) -> None:
     """Options that would silently have no effect are errors."""
     if options.protein or options.ligand:
+        if options.ph != Options().ph and not options.add_hydrogens:
+            raise ValueError("--ph has no effect without --add-hydrogens: leave it out, or give both")
         return
     read = options.system is not None and options.system.suffix == ".xml"
     for name in (*_MOLECULES, *(_BUILDING if read else ())):
@@ -95,7 +102,7 @@ def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
         modeller = app.Modeller(protein.topology, protein.positions)
         if options.add_hydrogens:
             said("adding hydrogens")
-            modeller.addHydrogens(forcefield, pH=options.ph)
+            _created(modeller.addHydrogens, forcefield, pH=options.ph)
     first = modeller.topology.getNumAtoms()
     modeller.add(ligand, positions)
     atoms = range(first, first + ligand.getNumAtoms())
@@ -105,11 +112,14 @@ def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
     if options.solvent:
         said("adding water and salt")
         _solvate(modeller, forcefield, options)
+    elif not any(residue.name in _WATER_NAMES for residue in modeller.topology.residues()):
+        modeller.topology.setPeriodicBoxVectors(None)  # the crystal's cell, empty
     said("creating the System")
-    system = forcefield.createSystem(modeller.topology, **_system_options(options, modeller.topology))
+    system = _created(forcefield.createSystem, modeller.topology, **_system_options(options, modeller.topology))
+    _check_masses(system, options)
     chosen = select(modeller.topology, options.ml) if options.ml else tuple(atoms)
     if chosen == tuple(atoms):
-        region = forcefield.createSystem(ligand, nonbondedMethod=app.NoCutoff, removeCMMotion=False)
+        region = _created(forcefield.createSystem, ligand, nonbondedMethod=app.NoCutoff, removeCMMotion=False)
     else:
         region = region_system(system, chosen)
     _copy_masses(system, chosen, region)
@@ -117,13 +127,29 @@ def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
 
 
 def _solvate(modeller: app.Modeller, forcefield: app.ForceField, options: Options) -> None:
-    modeller.addSolvent(
+    _created(
+        modeller.addSolvent,
         forcefield,
         model=options.water,
         padding=options.padding * unit.nanometer,
         boxShape=options.box_shape,
         ionicStrength=options.ionic_strength * unit.molar,
     )
+
+
+def _created(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What OpenMM makes of a force field and molecules; ValueError with its text if it can't."""
+    try:
+        return make(*arguments, **options)
+    except Exception as error:
+        raise ValueError(f"OpenMM can't build the System: {error}") from error
+
+
+def _check_masses(system: openmm.System, options: Options) -> None:
+    sites = (i for i in range(system.getNumParticles()) if not system.isVirtualSite(i))
+    if any(system.getParticleMass(i)._value <= 0 for i in sites):
+        mass = options.hydrogen_mass
+        raise ValueError(f"--hydrogen-mass {mass} Da leaves atoms without mass: 4 Da is the most that carbons can give")
 
 
 def _system_options(options: Options, topology: Any) -> dict[str, Any]:
@@ -140,31 +166,38 @@ def _from_setup(options: Options, said: Callable[[str], None]) -> Complex:
     assert options.ml
     said("reading the set-up")
     topology_file, system_file = _existing(options.topology), _existing(options.system)
-    if topology_file.suffix in (".prmtop", ".parm7"):
+    if topology_file.suffix in _AMBER:
         if options.positions is None:
             raise ValueError(f"{topology_file} holds no positions: give --positions an inpcrd, rst7 or PDB file")
-        coordinates = _read_structure(_existing(options.positions))
+        coordinates = _read_structure(_existing(options.positions), _POSITIONS)
         box = coordinates.boxVectors if hasattr(coordinates, "boxVectors") else None
-        structure = app.AmberPrmtopFile(str(topology_file), periodicBoxVectors=box)
+        structure = _read_prmtop(topology_file, box)
     else:
         structure = _read_structure(topology_file)
-        coordinates = _read_structure(_existing(options.positions)) if options.positions else structure
+        coordinates = _read_structure(_existing(options.positions), _POSITIONS) if options.positions else structure
     topology = structure.topology
     said("creating the System")
     if system_file.suffix == ".xml":
         system = _read_system(system_file)
+    elif system_file.suffix in _AMBER:
+        prmtop = structure if system_file == topology_file else _read_prmtop(system_file, None)
+        system = _created(prmtop.createSystem, **_system_options(options, topology))
     else:
-        prmtop = structure if system_file == topology_file else app.AmberPrmtopFile(str(system_file))
-        system = prmtop.createSystem(**_system_options(options, topology))
+        raise ValueError(f"{system_file} is no System: --system takes OpenMM's XML, or a prmtop")
     _check_counts(topology, system, coordinates.positions, options)
     if topology.getPeriodicBoxVectors() is not None:
         system.setDefaultPeriodicBoxVectors(*topology.getPeriodicBoxVectors())
+    elif system.usesPeriodicBoundaryConditions():
+        topology.setPeriodicBoxVectors(system.getDefaultPeriodicBoxVectors())
     atoms = select(topology, options.ml)
     return Complex(topology, system, coordinates.positions, atoms, region_system(system, atoms))
 
 
 def _read_system(path: Path) -> openmm.System:
-    system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
+    try:
+        system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
+    except Exception as error:
+        raise ValueError(f"{path} can't be read: {error}") from error
     if not isinstance(system, openmm.System):
         raise ValueError(f"{path} holds no System, but a {type(system).__name__}")
     return system
@@ -184,11 +217,53 @@ def _copy_masses(system: openmm.System, atoms: Sequence[int], region: openmm.Sys
         region.setParticleMass(i, system.getParticleMass(particle))
 
 
-def _remove_barostats(system: openmm.System) -> None:
-    """The protocol adds its own."""
+def _remove_thermostats(system: openmm.System) -> None:
+    """Barostat and thermostat are the protocol's. Raises ValueError for barostats that it does not have."""
     for i in reversed(range(system.getNumForces())):
-        if "Barostat" in type(system.getForce(i)).__name__:
+        kind = type(system.getForce(i)).__name__
+        if "Barostat" in kind and kind != "MonteCarloBarostat":
+            raise ValueError(f"the System holds a {kind}, and only the isotropic MonteCarloBarostat is supported here")
+        if kind in ("MonteCarloBarostat", "AndersenThermostat"):
             system.removeForce(i)
+
+
+def _join_molecules(built: Complex) -> None:
+    """Give the topology all bonds of the region, and put the pieces of a molecule that the box cut back together.
+
+    Raises ValueError if atoms of the region that are bonded are far apart all the same.
+    """
+    atoms = list(built.topology.atoms())
+    known = {frozenset((a.index, b.index)) for a, b in built.topology.bonds()}
+    for i, j in _region_bonds(built):
+        if frozenset((i, j)) not in known:
+            built.topology.addBond(atoms[i], atoms[j])
+    members = set(built.atoms)
+    bonds = [(a.index, b.index) for a, b in built.topology.bonds() if a.index in members and b.index in members]
+    positions = np.array(built.positions.value_in_unit(unit.nanometer))
+    vectors = built.topology.getPeriodicBoxVectors()
+    box = None if vectors is None else np.array([v.value_in_unit(unit.nanometer) for v in vectors])
+    make_whole(positions, bonds, box)
+    numbers = [atoms[i].element.atomic_number if atoms[i].element else 0 for i in built.atoms]
+    broken = Watch(built.atoms, numbers, bonds, positions).look(positions, box).broken
+    if broken:
+        names = ", ".join(f"{atoms[i].name}-{atoms[j].name}" for i, j in broken[:10])
+        raise ValueError(f"bonds of the model's molecules are far too long in the input ({names}): look at the files")
+    built.positions = positions * unit.nanometer
+
+
+def _region_bonds(built: Complex) -> Iterator[tuple[int, int]]:
+    for force in built.region.getForces():
+        if isinstance(force, openmm.HarmonicBondForce):
+            for k in range(force.getNumBonds()):
+                i, j = force.getBondParameters(k)[:2]
+                yield built.atoms[i], built.atoms[j]
+    elements = [atom.element for atom in built.topology.atoms()]
+    for k in range(built.region.getNumConstraints()):
+        i, j, distance = built.region.getConstraintParameters(k)
+        pair = built.atoms[i], built.atoms[j]
+        first, second = (elements[p].atomic_number if elements[p] else 0 for p in pair)
+        if may_be_bond(first, second, distance.value_in_unit(unit.nanometer)):
+            yield pair
 
 
 def _existing(path: Path | None) -> Path:
@@ -198,15 +273,21 @@ def _existing(path: Path | None) -> Path:
     return path
 
 
-def _read_structure(path: Path) -> Any:
-    reader = _COORDINATES.get(path.suffix)
-    if reader is None:
-        raise ValueError(f"{path} ends with {path.suffix!r}: known are {', '.join(_COORDINATES)}")
+def _read_structure(path: Path, suffixes: Sequence[str] = _STRUCTURES) -> Any:
+    if path.suffix not in suffixes:
+        raise ValueError(f"{path} ends with {path.suffix!r}: known here are {', '.join(suffixes)}")
     try:
-        if reader is app.AmberInpcrdFile:
-            return reader(str(path))
+        if path.suffix in (".inpcrd", ".rst7"):
+            return app.AmberInpcrdFile(str(path))
         with open(path, encoding="utf-8") as file:
-            return reader(file)
+            return app.PDBxFile(file) if path.suffix == ".cif" else app.PDBFile(file)
+    except Exception as error:
+        raise ValueError(f"{path} can't be read: {error}") from error
+
+
+def _read_prmtop(path: Path, box: Any) -> app.AmberPrmtopFile:
+    try:
+        return app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
     except Exception as error:
         raise ValueError(f"{path} can't be read: {error}") from error
 
@@ -214,18 +295,21 @@ def _read_structure(path: Path) -> Any:
 def read_ligand(path: Path) -> tuple[Any, Any]:
     """Topology with bonds, and positions (Quantity [n][3]), of a ligand in a PDB or SDF file with hydrogens."""
     if path.suffix not in (".sdf", ".mol"):
-        structure = _read_structure(path)
+        structure = _read_structure(path, (*_STRUCTURES, ".sdf", ".mol"))
         if structure.topology.getNumBonds() == 0 and structure.topology.getNumAtoms() > 1:
             raise ValueError(f"{path} has no bonds: it needs CONECT records, or give the ligand as SDF")
         return structure.topology, structure.positions
     from rdkit import Chem
 
     try:
-        molecule = next(iter(Chem.SDMolSupplier(str(_existing(path)), removeHs=False)), None)
+        molecules = list(Chem.SDMolSupplier(str(_existing(path)), removeHs=False))
     except OSError:
-        molecule = None
-    if molecule is None or not molecule.GetNumConformers():
-        raise ValueError(f"{path} holds no molecule with coordinates that RDKit can read")
+        molecules = []
+    if len(molecules) > 1:
+        raise ValueError(f"{path} holds {len(molecules)} molecules: give a file with the one to simulate")
+    molecule = molecules[0] if molecules else None
+    if molecule is None or not molecule.GetNumConformers() or not molecule.GetConformer().Is3D():
+        raise ValueError(f"{path} holds no molecule with coordinates in three dimensions that RDKit can read")
     missing = sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms())
     if missing:
         raise ValueError(f"{path} lacks {missing} hydrogens: add them in the right protonation state and pose")

@@ -15,13 +15,15 @@ CURRENT, PREVIOUS = "checkpoint.zip", "checkpoint.previous.zip"
 class Checkpoint:
     """A moment of a run: `context` is OpenMM's own checkpoint, `state` a State as XML with the same positions.
 
-    `step` counts from the start of the phase; `sizes` are the bytes of each file that grows, at that moment.
+    `step` counts from the start of the phase; `sizes` are the bytes of each file that grows, at that moment;
+    `inputs` are SHA-256 of what the run is made from.
     """
 
     phase: str
     step: int
     fingerprint: dict[str, str]  # platform, machine and versions on which `context` can be read
     sizes: dict[str, int]
+    inputs: dict[str, str]
     context: bytes
     state: str
 
@@ -37,7 +39,8 @@ class Checkpoint:
                 archive.writestr("state.xml", state)
             os.fsync(file.fileno())
         if (folder / CURRENT).exists():
-            os.replace(folder / CURRENT, folder / PREVIOUS)
+            (folder / PREVIOUS).unlink(missing_ok=True)
+            os.link(folder / CURRENT, folder / PREVIOUS)  # so that there is always a current one
         os.replace(aside, folder / CURRENT)
         sync_folder(folder)
 
@@ -53,7 +56,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
                 values = json.loads(archive.read("progress.json"))
                 state = archive.read("state.xml").decode()
                 return Checkpoint(**values, context=archive.read("context.chk"), state=state), lines
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damage shows in many ways
             lines.append(f"{folder / name} can't be read ({error})")
     return None, lines
 

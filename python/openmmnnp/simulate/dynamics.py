@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,12 +22,12 @@ from openmm import app, unit
 
 from ..force import NNPForce
 from . import folder as files
-from .checkpoint import Checkpoint, write_text
+from .checkpoint import Checkpoint, sync_file, write_text
 from .folder import RunFolder
 from .options import Options
 from .output import Log, Trajectory, cut_back, sizes, subset
 from .progress import Bar
-from .protocol import GROUPS, PRODUCTION, Phase, integrator, phase_system, velocity_seed
+from .protocol import BAROSTAT_INTERVAL, GROUPS, PRODUCTION, Phase, integrator, phase_system, velocity_seed
 from .watch import CLOSE_CONTACT, Seen, Watch
 
 FINISHED, BONDS_CHANGED = 0, 3  # exit statuses; a signal gives 128 and its number
@@ -52,6 +54,7 @@ class Run:
     properties: dict[str, str]
     phases: list[Phase]
     reference: NDArray[np.float64] | None = None  # [N][3] nm: positions after minimization
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)  # SHA-256 of what the run is made from
 
     @property
     def periodic(self) -> bool:
@@ -70,11 +73,11 @@ class Run:
         assert interval is not None
         return max(1, round(interval / self.options.timestep))
 
-    def context(self, phase: Phase) -> openmm.Context:
-        """A new Context for a phase."""
+    def context(self, phase: Phase, step: int = 0) -> openmm.Context:
+        """A new Context for a phase, with random numbers of their own for a beginning at `step`."""
         assert self.reference is not None
-        system = phase_system(self.system, phase, self.options, self.heavy, self.reference)
-        return openmm.Context(system, integrator(self.options, phase), self.platform, self.properties)
+        system = phase_system(self.system, phase, self.options, self.heavy, self.reference, step)
+        return openmm.Context(system, integrator(self.options, phase, step), self.platform, self.properties)
 
 
 def find_force(system: openmm.System) -> NNPForce | None:
@@ -105,13 +108,12 @@ class Dynamics:
 
     def __init__(self, run: Run, phase: Phase, said: Callable[[str], None]) -> None:
         self._run, self._phase, self._said = run, phase, said
-        self.context = run.context(phase)
-        self._force = find_force(self.context.getSystem())
-        self._has_spread = self._force is not None and _gives_spread(self._force)
+        self._use(run.context(phase))
         self._step = 0
         self._began, self._began_at = time.perf_counter(), 0
         self._freedom = _degrees_of_freedom(run.system)
-        self._watch = Watch(run.atoms, run.numbers, run.bonds)
+        assert run.reference is not None
+        self._watch = Watch(run.atoms, run.numbers, run.bonds, run.reference)
         self._known_changes: tuple[Any, ...] = ((), ())
         self._stopped = self._close = False
         self._stages: Counter[str] = Counter()  # milliseconds in all
@@ -124,12 +126,19 @@ class Dynamics:
             run.options.timestep,
         )
 
+    def _use(self, context: openmm.Context) -> None:
+        self.context = context
+        self._force = find_force(context.getSystem())
+        self._has_spread = self._force is not None and _gives_spread(self._force)
+
     # Begin and end
 
     def begin(self, state: openmm.State | None) -> None:
         """Start the phase from the last one's State, or from the minimized positions with new velocities."""
         if state is None:
             self.context.setPositions(self._run.reference)
+            self.context.applyConstraints(1e-6)
+            self.context.computeVirtualSites()
             self.context.setVelocitiesToTemperature(
                 self._run.options.temperature * unit.kelvin, velocity_seed(self._run.options)
             )
@@ -155,6 +164,9 @@ class Dynamics:
             except openmm.OpenMMException as error:
                 reason = f"OpenMM can't read it ({error})"
         if reason:
+            self._use(
+                self._run.context(self._phase, checkpoint.step)
+            )  # not the random numbers of the first steps again
             self.context.setState(openmm.XmlSerializer.deserialize(checkpoint.state))
             self._said(f"The checkpoint's State is used, not its bits: {reason}. The continuation is not bit for bit.")
         cut_back(self._run.folder.path, checkpoint.sizes)
@@ -173,11 +185,13 @@ class Dynamics:
         )
         self._check_finite(state)
         self._trajectory.sync()
+        sync_file(self._run.folder / files.LOG)
         Checkpoint(
             self._phase.name,
             self._step,
             fingerprint(self.context),
             sizes(self._run.folder.path, (files.LOG, self._run.trajectory)),
+            dict(self._run.inputs),
             self.context.createCheckpoint(),
             openmm.XmlSerializer.serialize(state),
         ).write(self._run.folder.path)
@@ -193,7 +207,7 @@ class Dynamics:
         every = {
             self._log: self._run.steps(options.log_interval),
             self._frame: self._run.steps(options.trajectory_interval),
-            self.save: self._run.steps(options.checkpoint_interval),
+            self.save: self._checkpoint_steps(),
         }
         self._began, self._began_at = time.perf_counter(), self._step
         with Bar(self._phase.title, total * options.timestep, "ps", self._step * options.timestep) as bar:
@@ -209,6 +223,11 @@ class Dynamics:
             self._said(f"Stopped by signal {received[0]}; a checkpoint was written at {self._time():g} ps.")
             return 128 + received[0]
         return FINISHED
+
+    def _checkpoint_steps(self) -> int:
+        """Steps between checkpoints; whole intervals of a barostat, since each begins to count anew."""
+        steps = self._run.steps(self._run.options.checkpoint_interval)
+        return steps if self._phase.pressure is None else -(-steps // BAROSTAT_INTERVAL) * BAROSTAT_INTERVAL
 
     def _stops(self, intervals: Any, total: int, received: Sequence[int], bar: Bar) -> Iterator[int]:
         """Step on, and yield each step at which something is due."""
@@ -355,15 +374,21 @@ class Dynamics:
 
     def _choose_checkpoint_interval(self) -> None:
         """About five minutes at the speed of this machine, in whole lines of the log; written to run.yaml."""
+        if self._run.options.deterministic:
+            self._set_checkpoint_interval(10_000)
+            return
         before, count = self.context.createCheckpoint(), 10
         self.context.getIntegrator().step(2)
         began = time.perf_counter()
         self.context.getIntegrator().step(count)
         steps = _SECONDS_BETWEEN_CHECKPOINTS / (time.perf_counter() - began) * count
         self.context.loadCheckpoint(before)
-        options, log = self._run.options, self._run.steps(self._run.options.log_interval)
-        longest = max(self._run.steps(options.time), log)
-        options.checkpoint_interval = options.timestep * min(longest, max(1, round(steps / log)) * log)
+        log = self._run.steps(self._run.options.log_interval)
+        self._set_checkpoint_interval(max(1, round(steps / log)) * log)
+
+    def _set_checkpoint_interval(self, steps: int) -> None:
+        options = self._run.options
+        options.checkpoint_interval = options.timestep * min(steps, self._run.steps(options.time))
         values = self._run.folder.read()
         values["options"] = options.to_mapping()
         self._run.folder.write(values)
@@ -372,7 +397,8 @@ class Dynamics:
 def fingerprint(context: openmm.Context) -> dict[str, str]:
     """What must be equal for OpenMM to read its own checkpoint to the same bits."""
     platform = context.getPlatform()
-    found = {"platform": platform.getName(), "OpenMM": openmm.version.version, "processor": files.processor()}
+    found = {"platform": platform.getName(), "processor": files.processor()}
+    found |= {name: files.versions()[name] for name in ("openmm", "torch")}
     names = set(platform.getPropertyNames())
     for name in ("Precision", "DeviceName", "Threads"):
         if name in names:
@@ -390,7 +416,7 @@ def _write_results(run: Run, dynamics: Dynamics) -> None:
     write_text(run.folder / files.STATE, openmm.XmlSerializer.serialize(state))
     run.topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors() if run.periodic else None)
     with open(run.folder / files.FINAL, "w", encoding="utf-8") as file:
-        app.PDBFile.writeFile(run.topology, state.getPositions(), file)
+        app.PDBFile.writeFile(run.topology, state.getPositions(), file, keepIds=True)
 
 
 @contextlib.contextmanager
@@ -401,12 +427,21 @@ def _signals() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(note, signal.SIGINT, signal.SIGTERM):
         yield received
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
+    """Signals go to the handler, where this is the thread that gets them."""
+    if threading.current_thread() is not threading.main_thread():
+        numbers = ()
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _degrees_of_freedom(system: openmm.System) -> int:

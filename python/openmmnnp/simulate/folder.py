@@ -28,6 +28,14 @@ _ALL = (
 )
 
 
+INPUTS = ("protein", "ligand", "ligand_ff", "topology", "system", "positions", "model", "frames")
+
+
+def model_name(path: Path) -> str:
+    """The model's name in the folder of a run."""
+    return "model.pt2" if path.suffix == ".pt2" else "model.pt"
+
+
 class RunFolder:
     """A folder that one process at a time writes a run to."""
 
@@ -38,8 +46,8 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def create(self, overwrite: bool) -> None:
-        """Make the folder, empty. Raises ValueError if something is in it, unless `overwrite` and it is a run."""
+    def check_free(self, overwrite: bool) -> None:
+        """Raise ValueError if something is in the folder, unless `overwrite` and it is a run and nothing else."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--out {self.path} is a file: name a folder")
         present = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK) if self.path.exists() else []
@@ -48,20 +56,26 @@ class RunFolder:
                 f"--out {self.path} is not empty: go on with --resume {self.path}, replace the run with --overwrite, "
                 "or name another folder"
             )
+        if present and RUN not in present:
+            raise ValueError(f"--overwrite replaces a run, and {self.path} holds none: name another folder")
         strange = [name for name in present if name.removesuffix(".writing") not in _ALL]
         if strange:
             raise ValueError(
                 f"--overwrite removes only what a run writes, and {self.path} also holds {', '.join(strange[:5])}: "
                 "move that away, or name another folder"
             )
+
+    def create(self) -> None:
+        """Make the folder, empty and locked; what a run wrote there is removed."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock()
         self.clear()
 
     def clear(self) -> None:
-        """Remove what a run wrote."""
-        for path in self.path.iterdir():
-            if path.name.removesuffix(".writing") in _ALL and path.name != _LOCK:
+        """Remove what a run wrote; run.yaml goes last, since it tells that this is a run."""
+        found = [path for path in self.path.iterdir() if path.name.removesuffix(".writing") in _ALL]
+        for path in sorted(found, key=lambda path: path.name == RUN):
+            if path.name != _LOCK:
                 path.unlink()
 
     def lock(self) -> None:
@@ -72,6 +86,8 @@ class RunFolder:
         except BlockingIOError:
             self.unlock()
             raise ValueError(f"another process is writing to {self.path}: wait for it, or end it first") from None
+        except OSError as error:  # a file system without locks
+            print(f"Warning: {self.path} can't be locked ({error}): start no second process there.", flush=True)
 
     def unlock(self) -> None:
         """Let other processes write here."""
@@ -119,7 +135,7 @@ def check_unchanged(options: Options, given: Mapping[str, Any], folder: Path) ->
             written = kind(option)
             raise ValueError(
                 f"--{option.name.replace('_', '-')} is {written.write(old)} in {folder} and {written.write(new)} now: "
-                "a run can't change what it samples; begin a new one with --config and --out"
+                "a run keeps it to its end; begin a new one with --config and --out"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,8 @@ class Kind:
     choices: tuple[str, ...] = ()
     or_none: bool = False  # the text `none` gives None
     many: bool = False
+    minimum: float | None = None
+    above: float | None = None  # the value must be greater
 
     def read(self, value: Any) -> Any:
         """The value of text or of what YAML holds. Raises ValueError."""
@@ -32,6 +35,16 @@ class Kind:
     def _read_one(self, value: Any) -> Any:
         if self.or_none and (value is None or str(value) == NONE):
             return None
+        number = self._read_value(value)
+        if self.minimum is not None and number < self.minimum:
+            raise ValueError(f"{str(value)!r} is too small: {self.minimum:g} is the least")
+        if self.above is not None and not self.above < number < math.inf:
+            raise ValueError(f"{str(value)!r} is out of range: it must be above {self.above:g} and finite")
+        return number
+
+    def _read_value(self, value: Any) -> Any:
+        if isinstance(value, dict | list | None):
+            raise ValueError(f"{value!r} is no single value")
         if self.dimension is not None:
             return self.dimension.parse(str(value))
         if self.choices and str(value) not in self.choices:
@@ -40,12 +53,13 @@ class Kind:
             if not isinstance(value, bool):
                 raise ValueError(f"{value!r} is neither true nor false")
             return value
-        if self.type is int:
+        if self.type in (int, float):
             try:
-                return int(str(value))
+                return self.type(str(value))
             except ValueError:
-                raise ValueError(f"{str(value)!r} is no whole number") from None
-        return self.type(value)
+                kind = "whole number" if self.type is int else "number"
+                raise ValueError(f"{str(value)!r} is no {kind}") from None
+        return self.type(str(value))
 
     def write(self, value: Any) -> Any:
         """What YAML holds: text with a unit, a number, true or false."""
@@ -99,7 +113,9 @@ class Options:
         type=Path,
     )
 
-    time: float = _option("length of production", 1000.0, group=_RUN, short=True, resume=True, dimension=q.TIME)
+    time: float = _option(
+        "length of production", 1000.0, group=_RUN, short=True, resume=True, dimension=q.TIME, above=0.0
+    )
     seed: int = _option("of velocities, thermostat, barostat and ions", 1, group=_RUN, short=True, type=int)
     mm_only: bool = _option("the control run: no model, the same protocol", False, group=_RUN, short=True, type=bool)
     strict: bool = _option(
@@ -114,7 +130,7 @@ class Options:
         "OpenMM force field files", ("amber14-all.xml", "amber14/tip3pfb.xml"), group=_SYSTEM, many=True
     )
     add_hydrogens: bool = _option("add the protein's missing hydrogens", False, group=_SYSTEM, type=bool)
-    ph: float = _option("pH for that", 7.0, group=_SYSTEM, type=float)
+    ph: float = _option("pH for that", 7.0, group=_SYSTEM, type=float, minimum=0.0)
     padding: float = _option("water around the solutes", 0.9, group=_SYSTEM, dimension=q.LENGTH)
     box_shape: str = _option(
         "shape of the box",
@@ -122,22 +138,40 @@ class Options:
         group=_SYSTEM,
         choices=("dodecahedron", "octahedron", "cube"),
     )
-    water: str = _option("water model whose geometry is added", "tip3p", group=_SYSTEM)
+    water: str = _option(
+        "geometry of the water that is added, that of the force field",
+        "tip3p",
+        group=_SYSTEM,
+        choices=("tip3p", "spce", "tip4pew", "tip5p", "swm4ndp"),
+    )
     ionic_strength: float = _option("salt beside neutralizing ions", 0.15, group=_SYSTEM, dimension=q.CONCENTRATION)
     solvent: bool = _option("add water and salt", True, group=_SYSTEM, type=bool)
-    cutoff: float = _option("of nonbonded forces (PME beyond)", 0.9, group=_SYSTEM, dimension=q.LENGTH)
+    cutoff: float = _option("of nonbonded forces (PME beyond)", 0.9, group=_SYSTEM, dimension=q.LENGTH, above=0.0)
     constraints: str = _option("constrained MM bonds", "hbonds", group=_SYSTEM, choices=("none", "hbonds", "allbonds"))
     hydrogen_mass: float | None = _option(
-        "mass moved to hydrogens outside water, none for their own", None, group=_SYSTEM, dimension=q.MASS, or_none=True
+        "mass that hydrogens outside water get from their neighbors, at most 4Da, or none",
+        None,
+        group=_SYSTEM,
+        dimension=q.MASS,
+        above=0.0,
+        or_none=True,
     )
 
-    temperature: float = _option("of the thermostat", 300.0, group=_PROTOCOL, short=True, dimension=q.TEMPERATURE)
+    temperature: float = _option(
+        "of the thermostat", 300.0, group=_PROTOCOL, short=True, dimension=q.TEMPERATURE, above=0.0
+    )
     pressure: float | None = _option(
         "of the barostat, or none", 1.0, group=_PROTOCOL, short=True, dimension=q.PRESSURE, or_none=True
     )
     friction: float = _option("of the Langevin thermostat", 1.0, group=_PROTOCOL, dimension=q.RATE)
-    timestep: float = _option("time step", 0.001, group=_PROTOCOL, short=True, dimension=q.TIME)
-    minimize_steps: int = _option("iterations of each minimization at most, 0 for none", 200, group=_PROTOCOL, type=int)
+    timestep: float = _option("time step", 0.001, group=_PROTOCOL, short=True, dimension=q.TIME, above=0.0)
+    minimize_steps: int = _option(
+        "iterations of each part of a minimization at most (OpenMM makes constraints stiffer in several), 0 for none",
+        200,
+        group=_PROTOCOL,
+        type=int,
+        minimum=0,
+    )
     nvt: float = _option("equilibration at constant volume, restrained", 50.0, group=_PROTOCOL, dimension=q.TIME)
     npt: float = _option("equilibration at constant pressure", 100.0, group=_PROTOCOL, dimension=q.TIME)
     restraint: float = _option(
@@ -149,13 +183,22 @@ class Options:
         "between lines of log.csv [a thousandth of the time, at most 1 ps]",
         group=_OUTPUT,
         dimension=q.TIME,
+        above=0.0,
         or_none=True,
     )
     trajectory_interval: float | None = _option(
-        "between frames [a five-hundredth of the time, at most 10 ps]", group=_OUTPUT, dimension=q.TIME, or_none=True
+        "between frames [a five-hundredth of the time, at most 10 ps]",
+        group=_OUTPUT,
+        dimension=q.TIME,
+        above=0.0,
+        or_none=True,
     )
     checkpoint_interval: float | None = _option(
-        "between checkpoints [about five minutes]", group=_OUTPUT, dimension=q.TIME, or_none=True
+        "between checkpoints [about five minutes; 10,000 steps with --deterministic]",
+        group=_OUTPUT,
+        dimension=q.TIME,
+        above=0.0,
+        or_none=True,
     )
     trajectory_format: str = _option("format of the trajectory", "xtc", group=_OUTPUT, choices=("xtc", "dcd"))
     save: str = _option("atoms to save: all, solute, or an MDTraj selection", "all", group=_OUTPUT)
@@ -169,10 +212,13 @@ class Options:
     )
     device: str | None = _option("index of the GPU [the first]", group=_MACHINE, resume=True, or_none=True)
     threads: int | None = _option(
-        "of the CPU platform [all cores]", group=_MACHINE, resume=True, type=int, or_none=True
+        "of the CPU platform [all cores]", group=_MACHINE, resume=True, type=int, minimum=1, or_none=True
     )
     deterministic: bool = _option(
-        "sum forces in one order, so that runs can be repeated bit for bit", False, group=_MACHINE, type=bool
+        "sum forces in one order: with one thread and equal intervals, equal runs are equal bit for bit",
+        False,
+        group=_MACHINE,
+        type=bool,
     )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -204,10 +250,10 @@ def read_values(values: Mapping[str, Any]) -> dict[str, Any]:
     known = {f.name: f for f in fields(Options)}
     read: dict[str, Any] = {}
     for name, value in values.items():
-        option = known.get(name.replace("-", "_"))
+        option = known.get(str(name).replace("-", "_"))
         if option is None:
             raise ValueError(f"there is no option {name!r}: `openmm-nnp simulate --help-all` lists all")
-        if value == NONE and option.default is None:
+        if value in (None, NONE) and option.default is None:
             read[option.name] = None
             continue
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,9 @@ class Trajectory:
         periodic = self._topology.getPeriodicBoxVectors() is not None
         box = state.getPeriodicBoxVectors() if periodic else None
         if self.path.suffix == ".xtc":
+            before = self.path.stat().st_size if self._begun() else 0
             self._xtc().writeModel(positions, periodicBoxVectors=box)
+            _check_xtc_frame(self.path, before)
             return
         append = self._begun()
         with open(self.path, "r+b" if append else "wb") as handle:
@@ -77,6 +80,21 @@ class Trajectory:
 
     def _begun(self) -> bool:
         return self.path.exists() and self.path.stat().st_size > 0
+
+
+def _check_xtc_frame(path: Path, start: int) -> None:
+    """Raise OSError, and cut the file back, if the frame at byte `start` is not whole: the writer does not tell."""
+    size = path.stat().st_size if path.exists() else 0
+    with open(path, "r+b") if size else open(os.devnull, "r+b") as file:
+        file.seek(start)
+        head = file.read(92)
+        atoms = struct.unpack_from(">i", head, 4)[0] if len(head) > 8 else 0
+        whole = 56 + 12 * atoms  # up to nine atoms are not compressed
+        if atoms > 9 and len(head) == 92:
+            whole = 92 + (struct.unpack_from(">i", head, 88)[0] + 3) // 4 * 4
+        if size - start != whole:
+            file.truncate(start)
+            raise OSError(errno.ENOSPC, "A frame could not be written whole: is the disk full?", str(path))
 
 
 def subset(topology: app.Topology, atoms: Sequence[int]) -> app.Topology:

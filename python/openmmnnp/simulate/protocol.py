@@ -65,14 +65,19 @@ def assign_groups(system: openmm.System) -> dict[str, int]:
             continue
         name = "model" if NNPForce.isinstance(force) else _GROUP_OF.get(type(force).__name__, "other")
         force.setForceGroup(GROUPS[name])
+        if isinstance(force, openmm.NonbondedForce):
+            force.setReciprocalSpaceForceGroup(-1)  # the same
         used[name] = GROUPS[name]
     return dict(sorted(used.items(), key=lambda item: item[1]))
 
 
 def phase_system(
-    base: openmm.System, phase: Phase, options: Options, heavy: Sequence[int], reference: Floats
+    base: openmm.System, phase: Phase, options: Options, heavy: Sequence[int], reference: Floats, step: int = 0
 ) -> openmm.System:
-    """The System of a phase; `heavy` particles are restrained to `reference` [N][3] (nm) where it says so."""
+    """The System of a phase; `heavy` particles are restrained to `reference` [N][3] (nm) where it says so.
+
+    `step` is that at which a new sequence of random numbers begins.
+    """
     system = copy.deepcopy(base)
     if phase.restrained and options.restraint > 0 and heavy:
         system.addForce(_restraint(system, options, heavy, reference))
@@ -80,7 +85,7 @@ def phase_system(
         barostat = openmm.MonteCarloBarostat(
             phase.pressure * unit.bar, options.temperature * unit.kelvin, BAROSTAT_INTERVAL
         )
-        barostat.setRandomNumberSeed(_seed(options, phase, 1))
+        barostat.setRandomNumberSeed(_seed(options, phase, 1, step))
         system.addForce(barostat)
     return system
 
@@ -99,20 +104,20 @@ def _restraint(system: openmm.System, options: Options, heavy: Sequence[int], re
     return force
 
 
-def integrator(options: Options, phase: Phase) -> openmm.LangevinMiddleIntegrator:
-    """Langevin dynamics with the seed of the run and phase."""
+def integrator(options: Options, phase: Phase, step: int = 0) -> openmm.LangevinMiddleIntegrator:
+    """Langevin dynamics with the seed of the run, of the phase and of the step at which it begins."""
     made = openmm.LangevinMiddleIntegrator(
         options.temperature * unit.kelvin, options.friction / unit.picosecond, options.timestep * unit.picosecond
     )
-    made.setRandomNumberSeed(_seed(options, phase, 0))
+    made.setRandomNumberSeed(_seed(options, phase, 0, step))
     made.setConstraintTolerance(1e-6)
     return made
 
 
-def _seed(options: Options, phase: Phase, purpose: int) -> int:
-    """A seed of its own for each phase and purpose; never 0, which OpenMM takes for a random one."""
+def _seed(options: Options, phase: Phase, purpose: int, step: int) -> int:
+    """A seed of its own for each phase, purpose and beginning; never 0, which OpenMM takes for a random one."""
     order = ("nvt", "npt", PRODUCTION).index(phase.name)
-    return 1 + (1_000_003 * options.seed + 10 * order + purpose) % (2**31 - 2)
+    return 1 + (1_000_003 * options.seed + 10 * order + purpose + 7_919 * step) % (2**31 - 2)
 
 
 def velocity_seed(options: Options) -> int:

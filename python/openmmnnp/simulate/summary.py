@@ -16,10 +16,9 @@ from ..embedding import EmbeddedSystem
 from ..spec import ModelSpec
 from . import folder as files
 from .dynamics import Run
-from .folder import now, processor, sha256, versions
+from .folder import INPUTS, model_name, now, processor, sha256, versions
 from .progress import clock
 
-_INPUTS = ("protein", "ligand", "ligand_ff", "topology", "system", "positions", "model", "frames")
 _WIDTH = 100
 
 
@@ -131,7 +130,7 @@ def warnings(run: Run, period: float) -> list[str]:
 def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> dict[str, Any]:
     """run.yaml."""
     o = run.options
-    inputs = {name: Path(getattr(o, name)) for name in _INPUTS if getattr(o, name)}
+    inputs = {name: Path(getattr(o, name)) for name in INPUTS if getattr(o, name)}
     found: dict[str, Any] = {
         "created": now(),
         "folder": str(run.folder.path),
@@ -148,17 +147,19 @@ def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) ->
             "atoms": [int(i) for i in run.atoms],
             "bonds": [[int(i), int(j)] for i, j in run.bonds],
             "charge": round(sum(_charges(run))),
+            "saved": [] if len(run.saved) == run.topology.getNumAtoms() else [int(i) for i in run.saved],
+            "restrained": [int(i) for i in run.heavy],
         },
         "groups": dict(run.groups),
         "removed": [list(row) for row in embedded.removed] if embedded else [],
     }
     if o.model is not None:
-        found["model"] = _model_record(run.folder / f"model{o.model.suffix}", spec)
+        found["model"] = _model_record(o.model, spec)
     return found
 
 
 def _model_record(path: Path, spec: ModelSpec | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": path.name, "sha256": sha256(path)}
+    found: dict[str, Any] = {"path": model_name(path), "sha256": sha256(path)}
     for name in ("name", "license", "domain", "citation", "authors", "dtype", "length_unit", "energy_unit"):
         found[name] = getattr(spec, name) if spec else None
     return found

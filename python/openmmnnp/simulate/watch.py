@@ -32,9 +32,18 @@ class Seen:
 
 
 class Watch:
-    """Compares the region with the bonds that its molecules had at the start."""
+    """Compares the region with the bonds that its molecules had at the start.
 
-    def __init__(self, atoms: Sequence[int], numbers: Sequence[int], bonds: Iterable[tuple[int, int]]) -> None:
+    Pairs that were close in `reference` [N][3] (nm, molecules whole), as across a small ring, never count as new bonds.
+    """
+
+    def __init__(
+        self,
+        atoms: Sequence[int],
+        numbers: Sequence[int],
+        bonds: Iterable[tuple[int, int]],
+        reference: Floats,
+    ) -> None:
         self._atoms = np.array(atoms)
         place = {particle: i for i, particle in enumerate(atoms)}
         radii = 0.1 * covalent_radii[np.array(numbers)]  # nm
@@ -42,6 +51,9 @@ class Watch:
         self._bonded = np.zeros(self._sums.shape, dtype=bool)
         for i, j in bonds:
             self._bonded[place[i], place[j]] = self._bonded[place[j], place[i]] = True
+        at_start = reference[self._atoms]
+        apart = np.linalg.norm(at_start[:, None] - at_start[None, :], axis=-1)
+        self._close = self._bonded | (apart < BROKEN * self._sums)
 
     def look(self, positions: Floats, box: Floats | None) -> Seen:
         """`positions` [N][3] of all particles in nm, unwrapped or not, and the box's rows [3][3] (None: no box)."""
@@ -50,7 +62,7 @@ class Watch:
         distances = np.linalg.norm(vectors, axis=-1) / self._sums
         upper = np.triu(np.ones_like(self._bonded), k=1)
         broken = self._pairs(self._bonded & upper & (distances > BROKEN))
-        formed = self._pairs(~self._bonded & upper & (distances < FORMED))
+        formed = self._pairs(~self._close & upper & (distances < FORMED))
         return Seen(broken, formed, self._contact(positions, region, box))
 
     def _pairs(self, where: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
@@ -66,6 +78,33 @@ class Watch:
         if len(near) == 0:
             return math.inf
         return float(np.linalg.norm(near[:, None] - (whole - center)[None, :], axis=-1).min())
+
+
+def may_be_bond(number1: int, number2: int, distance: float) -> bool:
+    """Is a constraint of this length (nm) one of a bond, not of an angle?"""
+    return bool(distance < BROKEN * 0.1 * (covalent_radii[number1] + covalent_radii[number2]))
+
+
+def make_whole(positions: Floats, bonds: Iterable[tuple[int, int]], box: Floats | None) -> None:
+    """Move particles by box vectors, in place, so that bonded ones are neighbors.
+
+    `positions` [N][3] and `box` [3][3] in nm.
+    """
+    neighbors: dict[int, list[int]] = {}
+    for i, j in bonds:
+        neighbors.setdefault(i, []).append(j)
+        neighbors.setdefault(j, []).append(i)
+    placed: set[int] = set()
+    for first in neighbors:
+        waiting = [] if first in placed else [first]
+        placed.add(first)
+        while waiting:
+            i = waiting.pop()
+            for j in neighbors[i]:
+                if j not in placed:
+                    positions[j] = positions[i] + _nearest_image(positions[j] - positions[i], box)
+                    placed.add(j)
+                    waiting.append(j)
 
 
 def _nearest_image(vectors: Floats, box: Floats | None) -> Floats:
