@@ -51,7 +51,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="end training after these if before --epochs")
     parser.add_argument("--eager", action="store_true", help="compile nothing, neither for training nor for dynamics")
     parser.add_argument("--batch", type=int, default=5)
-    parser.add_argument("--rate", type=float, help="highest learning rate; None: 5e-3, with --init-from 5e-4")
+    parser.add_argument("--rate", type=float, help="highest learning rate; None: 5e-3, with --init-from 2e-4")
     parser.add_argument("--energy-weight", type=float, default=0.3, help="angstrom^-2, beside a force weight of 1")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--features", type=int, default=32)
@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
     for path in [args.data, args.init_from, *args.add]:
         if path and not path.is_file():
             parser.error(f"there is no file {path}")
-    args.rate = args.rate or (5e-4 if args.init_from else 5e-3)
+    args.rate = args.rate or (2e-4 if args.init_from else 5e-3)
     if args.epochs == 0 and not args.init_from:
         parser.error("--epochs 0 trains nothing, so --init-from must name a model")
     return args
