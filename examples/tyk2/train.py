@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import math
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -37,6 +38,7 @@ DOMAIN = (
     "Conformations of neutral ejm_31 between 300 and 1000 K with all torsions turned; no other molecule, protonation "
     "state or bond arrangement."
 )
+
 State = dict[str, Tensor]
 
 
@@ -178,12 +180,13 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        frames = read(args.data or HERE / "ejm_31.xyz.gz") if args.data or args.init_from else []
+        more = [frame for path in args.add for frame in added(path)]
+    except ValueError as error:
+        sys.exit(f"train.py: {error}")
     began = time.perf_counter()
-    if args.data or args.init_from:
-        frames = read(args.data or HERE / "ejm_31.xyz.gz")
-    else:
-        frames = make(args.seed, args.processes)
-    frames += [frame for path in args.add for frame in added(path)]
+    frames = (frames or make(args.seed, args.processes)) + more
     labelling = "those of the file" if args.data or args.init_from else f"{time.perf_counter() - began:.0f} s"
     print(counts(frames))
     if args.add or not (args.data or args.init_from):
