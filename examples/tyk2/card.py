@@ -46,6 +46,7 @@ def card(model: Potential, offset: float, frames: list[Frame], path: Path, **how
         unseen=unseen.table(),
         seen=seen.table(),
         torsions=scans.torsions(),
+        **unseen.within(),
         **of_architecture(model),
         **spread(unseen, seen),
         **measured,

@@ -75,7 +75,7 @@ class Interaction(nn.Module):
             v = along
 
         left, right = (v.flatten(-3, -2) @ self.mix).unflatten(-2, axes).chunk(2, dim=-1)
-        norms = (right.square().sum(-3) + 1e-8).sqrt()
+        norms = (right.square().sum(-3) + 1e-6).sqrt()
         update = self.second(nn.functional.silu(self.first(torch.cat([s, norms], dim=-1))))
         shift, gate, scale = update.chunk(3, dim=-1)
         return s + shift + gate * (left * right).sum(-3), v + scale.unsqueeze(-3) * left

@@ -18,8 +18,8 @@ class Predictions:
     def __init__(self, model: Potential, offset: float, frames: list[Frame], description: str, batch: int = 16) -> None:
         numbers = torch.tensor(ligand()[1])
         parts = torch.tensor(np.array([f.positions for f in frames])).float().split(batch)
-        results = [energy_and_forces(model, x, numbers) for x in tqdm(parts, description)]
-        energies = torch.cat([e for e, _ in results]).detach().numpy() + offset
+        results = [tuple(r.detach() for r in energy_and_forces(model, x, numbers)) for x in tqdm(parts, description)]
+        energies = torch.cat([e for e, _ in results]).numpy() + offset
         self.frames, self.std = frames, energies.std(axis=1, ddof=1)
         self.energy_errors = energies.mean(axis=1) - np.array([f.energy for f in frames])
         self.force_errors = torch.cat([f for _, f in results]).numpy() - np.array([f.forces for f in frames])
@@ -38,6 +38,15 @@ class Predictions:
         lines = [self.row(name, self.where(source=name)) for name in dict.fromkeys(f.source for f in self.frames)]
         dynamics = np.array([f.source.endswith("K") or f.source in ("water", "complex") for f in self.frames])
         return "\n".join([HEADER, *lines, self.row("all dynamics", dynamics), self.row("all", dynamics | True)])
+
+    def within(self, force: float = 1.0, energy: float = 0.5) -> dict[str, str]:
+        """Sources whose root mean square errors are below both (kcal/mol/angstrom, kcal/mol), and the others."""
+        sides: dict[str, list[str]] = {"met": [], "missed": []}
+        for source in dict.fromkeys(f.source for f in self.frames):
+            chosen = self.where(source=source)
+            good = KCAL * rms(self.force_errors[chosen]) < force and KCAL * rms(self.energy_errors[chosen]) < energy
+            sides["met" if good else "missed"].append(source)
+        return {side: ", ".join(sources) or "none" for side, sources in sides.items()}
 
     def torsions(self) -> str:
         """Errors of the energy along scans, each relative to its mean over the scan."""

@@ -19,11 +19,16 @@ def correlation(x: Tensor, dim: int) -> Tensor:
 
 
 class Soap(torch.optim.Optimizer):
-    """Every dimension but those of size 1 is turned; bases are renewed by one QR step every `every` steps."""
+    """Every dimension but those of size 1 is turned; bases are renewed by one QR step every `every` steps.
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, beta: float = 0.95, every: int = 10) -> None:
+    The first `gather` steps change nothing: from bases and squares of a few gradients, they would undo a trained model.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float, beta: float = 0.95, every: int = 10, gather: int = 40
+    ) -> None:
         super().__init__(parameters, {"lr": lr})
-        self.beta, self.every = beta, every
+        self.beta, self.every, self.gather = beta, every, gather
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -44,7 +49,8 @@ class Soap(torch.optim.Optimizer):
         state["square"].lerp_(turned(gradient, state["bases"]).square(), 1 - self.beta)
         unbiased = 1 - self.beta ** state["steps"]
         direction = turned(state["mean"], state["bases"]) / ((state["square"] * unbiased).sqrt() + 1e-8)
-        parameter.sub_(rate * turned(direction, state["bases"], back=True).view_as(parameter))
+        if state["steps"] > self.gather:
+            parameter.sub_(rate * turned(direction, state["bases"], back=True).view_as(parameter))
         for d in dims:
             state["correlations"][d].lerp_(correlation(gradient, d), 1 - self.beta)
         if state["steps"] % self.every == 0:

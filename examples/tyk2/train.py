@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import math
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -37,6 +38,7 @@ DOMAIN = (
     "Conformations of neutral ejm_31 between 300 and 1000 K with all torsions turned; no other molecule, protonation "
     "state or bond arrangement."
 )
+
 State = dict[str, Tensor]
 
 
@@ -51,7 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="end training after these if before --epochs")
     parser.add_argument("--eager", action="store_true", help="compile nothing, neither for training nor for dynamics")
     parser.add_argument("--batch", type=int, default=5)
-    parser.add_argument("--rate", type=float, help="highest learning rate; None: 5e-3, with --init-from 5e-4")
+    parser.add_argument("--rate", type=float, help="highest learning rate; None: 5e-3, with --init-from 2e-4")
     parser.add_argument("--energy-weight", type=float, default=0.3, help="angstrom^-2, beside a force weight of 1")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--features", type=int, default=32)
@@ -63,7 +65,7 @@ def parse() -> argparse.Namespace:
     for path in [args.data, args.init_from, *args.add]:
         if path and not path.is_file():
             parser.error(f"there is no file {path}")
-    args.rate = args.rate or (5e-4 if args.init_from else 5e-3)
+    args.rate = args.rate or (2e-4 if args.init_from else 5e-3)
     if args.epochs == 0 and not args.init_from:
         parser.error("--epochs 0 trains nothing, so --init-from must name a model")
     return args
@@ -178,12 +180,13 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        frames = read(args.data or HERE / "ejm_31.xyz.gz") if args.data or args.init_from else []
+        more = [frame for path in args.add for frame in added(path)]
+    except ValueError as error:
+        sys.exit(f"train.py: {error}")
     began = time.perf_counter()
-    if args.data or args.init_from:
-        frames = read(args.data or HERE / "ejm_31.xyz.gz")
-    else:
-        frames = make(args.seed, args.processes)
-    frames += [frame for path in args.add for frame in added(path)]
+    frames = (frames or make(args.seed, args.processes)) + more
     labelling = "those of the file" if args.data or args.init_from else f"{time.perf_counter() - began:.0f} s"
     print(counts(frames))
     if args.add or not (args.data or args.init_from):
