@@ -151,7 +151,7 @@ def test_another_platform_goes_on_from_the_state(job: Options, capsys: pytest.Ca
     after = openmm.XmlSerializer.deserialize((job.out / "state.xml").read_text())
     moved = after.getPositions(asNumpy=True)._value - before.getPositions(asNumpy=True)._value
     velocities = before.getVelocities(asNumpy=True)._value
-    np.testing.assert_allclose(moved, 0.001 * velocities, atol=5e-4)  # one step of 1 fs
+    assert np.median(np.abs(moved - 0.001 * velocities)) < 1e-4 < np.median(np.abs(moved))  # one step of 1 fs
 
 
 # Damage
@@ -358,7 +358,7 @@ def test_what_was_not_begun_leaves_no_files(job: Options) -> None:
     ],
 )
 def test_what_is_sampled_can_not_be_changed(job: Options, name: str, value: Any, text: str) -> None:
-    RunFolder(job.out).create(overwrite=False)
+    RunFolder(job.out).create()
     RunFolder(job.out).write({"options": job.to_mapping()})
     with pytest.raises(ValueError, match=text + ": a run keeps it to its end; begin a new one with --config"):
         resume(job.out, {name: value})
