@@ -45,7 +45,7 @@ $(bin)/.tests: $(bin)/.tools
 install: $(bin)/.installed
 
 demo: install
-	$(bin)/openmm-nnp demo demo --overwrite
+	$(bin)/openmm-nnp demo demo
 
 lint: $(bin)/.tests
 	$(bin)/ruff check .

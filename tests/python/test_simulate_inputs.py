@@ -280,6 +280,13 @@ def test_bonds_come_from_the_force_field_too(job: Options, tmp_path: Path) -> No
     assert bonds(built.topology) == bonds(tested.topology)
 
 
+@pytest.mark.parametrize("shape", ["dodecahedron", "octahedron", "cube"])
+def test_the_cutoff_fits_into_the_box_of_a_small_solute(job: Options, shape: str) -> None:
+    built = build(replace(job, **WET, box_shape=shape, cutoff=0.8), lambda text: None)
+    box = built.system.getDefaultPeriodicBoxVectors()
+    assert 1.6 < min(box[i][i]._value for i in range(3)) < 1.9
+
+
 def test_the_cell_of_a_crystal_is_no_box(job: Options, tmp_path: Path) -> None:
     assert job.protein
     (tmp_path / "crystal.pdb").write_text(

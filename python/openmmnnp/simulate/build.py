@@ -21,6 +21,9 @@ _WATER_NAMES = {"HOH", "WAT"}
 _STRUCTURES = (".pdb", ".cif")
 _POSITIONS = (*_STRUCTURES, ".inpcrd", ".rst7")
 _AMBER = (".prmtop", ".parm7")
+# The least diagonal element of the box vectors, relative to the width; the box may shrink under pressure.
+_NARROWEST = {"dodecahedron": 0.5**0.5, "octahedron": (2 / 3) ** 0.5, "cube": 1.0}
+_MARGIN = 1.1
 _BOTH_WAYS = "give --protein and --ligand, or --topology and --system"
 # Options of a System that is built here: a System that is read has its own.
 _BUILDING = ("cutoff", "constraints", "hydrogen_mass")
@@ -127,11 +130,16 @@ def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
 
 
 def _solvate(modeller: app.Modeller, forcefield: app.ForceField, options: Options) -> None:
+    """Water and salt; around a small solute more than the padding, so that the cutoff fits into the box."""
+    positions = np.array(modeller.positions.value_in_unit(unit.nanometer))
+    center = (positions.min(axis=0) + positions.max(axis=0)) / 2
+    radius = float(np.linalg.norm(positions - center, axis=1).max())
+    narrowest = 2 * options.cutoff * _MARGIN / _NARROWEST[options.box_shape]
     _created(
         modeller.addSolvent,
         forcefield,
         model=options.water,
-        padding=options.padding * unit.nanometer,
+        padding=max(options.padding, narrowest - 2 * radius) * unit.nanometer,
         boxShape=options.box_shape,
         ionicStrength=options.ionic_strength * unit.molar,
     )

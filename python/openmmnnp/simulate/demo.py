@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
+from .checkpoint import CURRENT
 from .folder import REPORT
 from .options import Options
 from .progress import clock
-from .run import choose_platform, say, simulate
+from .run import choose_platform, resume, say, simulate
 
 # Within 15 minutes on two cores, or on a GPU; lengths in ps.
 SHORT: dict[str, Any] = {"time": 1.2, "nvt": 0.3, "npt": 0.3, "minimize_steps": 15}
@@ -24,7 +25,7 @@ def data_folder() -> Path:
 
 
 def demo(folder: Path, *, platform: str | None = None, time_ps: float | None = None, overwrite: bool = False) -> int:
-    """Run the demo into a folder and return an exit status.
+    """Run the demo into a folder and return an exit status; what is there already goes on, unless `overwrite`.
 
     Without `time_ps` production is 1 ns on CUDA and 1.2 ps elsewhere.
     """
@@ -46,7 +47,8 @@ def demo(folder: Path, *, platform: str | None = None, time_ps: float | None = N
             report=False,
             **lengths,
         )
-        status = simulate(options, overwrite=overwrite)
+        begun = (folder / leg / CURRENT).exists() and not overwrite
+        status = resume(folder / leg, {}) if begun else simulate(options, overwrite=overwrite)
         if status:
             return status
     from .report import write_report  # loads matplotlib

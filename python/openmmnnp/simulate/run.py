@@ -378,9 +378,9 @@ def _resolve(options: Options) -> None:
     if options.ligand_ff and options.ligand_ff.endswith(".xml"):
         options.ligand_ff = str(Path(options.ligand_ff).absolute())
     if options.log_interval is None:
-        options.log_interval = min(max(options.time / 1000, 50 * options.timestep), 1.0)
+        options.log_interval = min(max(options.time / 1000, 50 * options.timestep), 1.0, options.time)
     if options.trajectory_interval is None:
-        options.trajectory_interval = min(max(options.time / 500, 50 * options.timestep), 10.0)
+        options.trajectory_interval = min(max(options.time / 500, 50 * options.timestep), 10.0, options.time)
     for name in ("time", "log_interval", "trajectory_interval", "checkpoint_interval"):
         value = getattr(options, name)
         if value is not None and round(value / options.timestep) < 1:
