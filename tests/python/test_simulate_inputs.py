@@ -21,9 +21,11 @@ from openmmnnp.embedding import mechanical_embedding
 from openmmnnp.region import region_system, shortest_period
 from openmmnnp.simulate import extras
 from openmmnnp.simulate import quantities as q
-from openmmnnp.simulate.build import build, read_ligand
+from openmmnnp.simulate.build import build
+from openmmnnp.simulate.ligand import read_ligand
 from openmmnnp.simulate.options import Options, read_values
-from openmmnnp.simulate.run import choose_platform, simulate
+from openmmnnp.simulate.prepare import choose_platform
+from openmmnnp.simulate.run import simulate
 from openmmnnp.simulate.select import select, solutes
 from openmmnnp.simulate.watch import Watch
 from simulations import TYK2, write_job

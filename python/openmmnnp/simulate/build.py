@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,13 @@ import openmm
 from openmm import app, unit
 
 from ..region import region_system
+from .ligand import ligand_force_field, read_ligand
 from .options import Options
+from .read import AMBER, POSITIONS, existing, read_prmtop, read_structure, read_system
 from .select import select
 from .watch import Watch, make_whole, may_be_bond
 
 _WATER_NAMES = {"HOH", "WAT"}
-_STRUCTURES = (".pdb", ".cif")
-_POSITIONS = (*_STRUCTURES, ".inpcrd", ".rst7")
-_AMBER = (".prmtop", ".parm7")
 # The least diagonal element of the box vectors, relative to the width; the box may shrink under pressure.
 _NARROWEST = {"dodecahedron": 0.5**0.5, "octahedron": (2 / 3) ** 0.5, "cube": 1.0}
 _MARGIN = 1.1
@@ -90,8 +88,8 @@ def _check_unused(options: Options) -> None:
 
 def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
     said("reading the molecules")
-    ligand, positions = read_ligand(_existing(options.ligand))
-    generator, files = _ligand_force_field(options)
+    ligand, positions = read_ligand(existing(options.ligand))
+    generator, files = ligand_force_field(options)
     try:
         forcefield = app.ForceField(*options.forcefield, *files)
     except Exception as error:
@@ -101,7 +99,7 @@ def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
         forcefield.registerTemplateGenerator(generator)
     modeller = app.Modeller(app.Topology(), [] * unit.nanometer)
     if options.protein:
-        protein = _read_structure(_existing(options.protein))
+        protein = read_structure(existing(options.protein))
         modeller = app.Modeller(protein.topology, protein.positions)
         if options.add_hydrogens:
             said("adding hydrogens")
@@ -173,22 +171,22 @@ def _system_options(options: Options, topology: Any) -> dict[str, Any]:
 def _from_setup(options: Options, said: Callable[[str], None]) -> Complex:
     assert options.ml
     said("reading the set-up")
-    topology_file, system_file = _existing(options.topology), _existing(options.system)
-    if topology_file.suffix in _AMBER:
+    topology_file, system_file = existing(options.topology), existing(options.system)
+    if topology_file.suffix in AMBER:
         if options.positions is None:
             raise ValueError(f"{topology_file} holds no positions: give --positions an inpcrd, rst7 or PDB file")
-        coordinates = _read_structure(_existing(options.positions), _POSITIONS)
+        coordinates = read_structure(existing(options.positions), POSITIONS)
         box = coordinates.boxVectors if hasattr(coordinates, "boxVectors") else None
-        structure = _read_prmtop(topology_file, box)
+        structure = read_prmtop(topology_file, box)
     else:
-        structure = _read_structure(topology_file)
-        coordinates = _read_structure(_existing(options.positions), _POSITIONS) if options.positions else structure
+        structure = read_structure(topology_file)
+        coordinates = read_structure(existing(options.positions), POSITIONS) if options.positions else structure
     topology = structure.topology
     said("creating the System")
     if system_file.suffix == ".xml":
-        system = _read_system(system_file)
-    elif system_file.suffix in _AMBER:
-        prmtop = structure if system_file == topology_file else _read_prmtop(system_file, None)
+        system = read_system(system_file)
+    elif system_file.suffix in AMBER:
+        prmtop = structure if system_file == topology_file else read_prmtop(system_file, None)
         system = _created(prmtop.createSystem, **_system_options(options, topology))
     else:
         raise ValueError(f"{system_file} is no System: --system takes OpenMM's XML, or a prmtop")
@@ -199,16 +197,6 @@ def _from_setup(options: Options, said: Callable[[str], None]) -> Complex:
         topology.setPeriodicBoxVectors(system.getDefaultPeriodicBoxVectors())
     atoms = select(topology, options.ml)
     return Complex(topology, system, coordinates.positions, atoms, region_system(system, atoms))
-
-
-def _read_system(path: Path) -> openmm.System:
-    try:
-        system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
-    except Exception as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
-    if not isinstance(system, openmm.System):
-        raise ValueError(f"{path} holds no System, but a {type(system).__name__}")
-    return system
 
 
 def _check_counts(topology: Any, system: openmm.System, positions: Sequence[Any], options: Options) -> None:
@@ -272,88 +260,6 @@ def _region_bonds(built: Complex) -> Iterator[tuple[int, int]]:
         first, second = (elements[p].atomic_number if elements[p] else 0 for p in pair)
         if may_be_bond(first, second, distance.value_in_unit(unit.nanometer)):
             yield pair
-
-
-def _existing(path: Path | None) -> Path:
-    assert path is not None
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    return path
-
-
-def _read_structure(path: Path, suffixes: Sequence[str] = _STRUCTURES) -> Any:
-    if path.suffix not in suffixes:
-        raise ValueError(f"{path} ends with {path.suffix!r}: known here are {', '.join(suffixes)}")
-    try:
-        if path.suffix in (".inpcrd", ".rst7"):
-            return app.AmberInpcrdFile(str(path))
-        with open(path, encoding="utf-8") as file:
-            return app.PDBxFile(file) if path.suffix == ".cif" else app.PDBFile(file)
-    except Exception as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
-
-
-def _read_prmtop(path: Path, box: Any) -> app.AmberPrmtopFile:
-    try:
-        return app.AmberPrmtopFile(str(path), periodicBoxVectors=box)
-    except Exception as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
-
-
-def read_ligand(path: Path) -> tuple[Any, Any]:
-    """Topology with bonds, and positions (Quantity [n][3]), of a ligand in a PDB or SDF file with hydrogens."""
-    if path.suffix not in (".sdf", ".mol"):
-        structure = _read_structure(path, (*_STRUCTURES, ".sdf", ".mol"))
-        if structure.topology.getNumBonds() == 0 and structure.topology.getNumAtoms() > 1:
-            raise ValueError(f"{path} has no bonds: it needs CONECT records, or give the ligand as SDF")
-        return structure.topology, structure.positions
-    from rdkit import Chem
-
-    try:
-        molecules = list(Chem.SDMolSupplier(str(_existing(path)), removeHs=False))
-    except OSError:
-        molecules = []
-    if len(molecules) > 1:
-        raise ValueError(f"{path} holds {len(molecules)} molecules: give a file with the one to simulate")
-    molecule = molecules[0] if molecules else None
-    if molecule is None or not molecule.GetNumConformers() or not molecule.GetConformer().Is3D():
-        raise ValueError(f"{path} holds no molecule with coordinates in three dimensions that RDKit can read")
-    missing = sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms())
-    if missing:
-        raise ValueError(f"{path} lacks {missing} hydrogens: add them in the right protonation state and pose")
-    return _topology_of(molecule), molecule.GetConformer().GetPositions() * unit.angstrom
-
-
-def _topology_of(molecule: Any) -> app.Topology:
-    topology = app.Topology()
-    residue = topology.addResidue("LIG", topology.addChain())
-    atoms = []
-    for i, atom in enumerate(molecule.GetAtoms(), 1):
-        element = app.Element.getByAtomicNumber(atom.GetAtomicNum())
-        atoms.append(topology.addAtom(f"{element.symbol}{i}", element, residue))
-    for bond in molecule.GetBonds():
-        topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()])
-    return topology
-
-
-def _ligand_force_field(options: Options) -> tuple[Any, list[str]]:
-    """A template generator or None, and force field files."""
-    name = str(options.ligand_ff)
-    if name.endswith(".xml"):
-        return None, [str(_existing(Path(name)))]
-    family = name.split("-")[0]
-    if family not in ("gaff", "openff"):
-        raise ValueError(f"--ligand-ff {name} is neither an XML file nor a version of gaff or openff (gaff-2.2.20)")
-    try:
-        from openff.toolkit import Molecule
-        from openmmforcefields import generators
-    except ImportError as error:
-        raise ImportError(
-            f"--ligand-ff {name} needs openmmforcefields and OpenFF's toolkit, which are on conda-forge: "
-            "run conda install -c conda-forge openmmforcefields, or give an OpenMM XML file"
-        ) from error
-    kinds = {"gaff": generators.GAFFTemplateGenerator, "openff": generators.SMIRNOFFTemplateGenerator}
-    return kinds[family](molecules=Molecule.from_file(str(options.ligand)), forcefield=name).generator, []
 
 
 def _check_templates(forcefield: app.ForceField, topology: app.Topology) -> None:

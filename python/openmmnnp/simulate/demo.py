@@ -10,8 +10,9 @@ from .. import _core
 from .checkpoint import CURRENT
 from .folder import REPORT
 from .options import Options
+from .prepare import choose_platform
 from .progress import clock
-from .run import choose_platform, resume, say, simulate
+from .run import resume, say, simulate
 
 # Within 15 minutes on two cores, or on a GPU; lengths in ps.
 SHORT: dict[str, Any] = {"time": 1.2, "nvt": 0.3, "npt": 0.3, "minimize_steps": 15}

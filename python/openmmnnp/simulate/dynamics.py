@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
 import math
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import FrameType
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import app, unit
 
 from ..force import NNPForce
 from . import folder as files
 from .checkpoint import Checkpoint, sync_file, write_text
-from .folder import RunFolder
-from .options import Options
 from .output import Log, Trajectory, cut_back, sizes, subset
+from .prepare import Run, find_force
 from .progress import Bar
-from .protocol import BAROSTAT_INTERVAL, GROUPS, PRODUCTION, Phase, integrator, phase_system, velocity_seed
+from .protocol import BAROSTAT_INTERVAL, GROUPS, PRODUCTION, Phase, velocity_seed
+from .signals import noted_signals
 from .watch import CLOSE_CONTACT, Seen, Watch
 
 FINISHED, BONDS_CHANGED = 0, 3  # exit statuses; a signal gives 128 and its number
@@ -36,61 +29,12 @@ _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 _SECONDS_BETWEEN_LOOKS = 0.5  # at signals and the progress bar
 
 
-@dataclass
-class Run:
-    """All that the phases need. `atoms`, `bonds` and `numbers` are those of the model's region."""
-
-    folder: RunFolder
-    options: Options
-    topology: app.Topology
-    system: openmm.System  # of production, without a barostat
-    atoms: Sequence[int]
-    bonds: Sequence[tuple[int, int]]
-    numbers: Sequence[int]
-    saved: Sequence[int]  # in the trajectory
-    heavy: Sequence[int]  # restrained at first
-    groups: Mapping[str, int]
-    platform: openmm.Platform
-    properties: dict[str, str]
-    phases: list[Phase]
-    reference: NDArray[np.float64] | None = None  # [N][3] nm: positions after minimization
-    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)  # SHA-256 of what the run is made from
-
-    @property
-    def periodic(self) -> bool:
-        return bool(self.system.usesPeriodicBoundaryConditions())
-
-    @property
-    def has_model(self) -> bool:
-        return find_force(self.system) is not None
-
-    @property
-    def trajectory(self) -> str:
-        return f"trajectory.{self.options.trajectory_format}"
-
-    def steps(self, interval: float | None) -> int:
-        """Time steps in an interval (ps), at least one."""
-        assert interval is not None
-        return max(1, round(interval / self.options.timestep))
-
-    def context(self, phase: Phase, step: int = 0) -> openmm.Context:
-        """A new Context for a phase, with random numbers of their own for a beginning at `step`."""
-        assert self.reference is not None
-        system = phase_system(self.system, phase, self.options, self.heavy, self.reference, step)
-        return openmm.Context(system, integrator(self.options, phase, step), self.platform, self.properties)
-
-
-def find_force(system: openmm.System) -> NNPForce | None:
-    """The model's force in a System."""
-    return next((NNPForce.cast(force) for force in system.getForces() if NNPForce.isinstance(force)), None)
-
-
 def run_phases(run: Run, begin: Checkpoint | None, said: Callable[[str], None]) -> int:
     """Run what is left, from the checkpoint or from the minimized positions, and return an exit status."""
     names = [phase.name for phase in run.phases]
     left = run.phases[names.index(begin.phase) if begin else 0 :]
     state: openmm.State | None = None
-    with _signals() as received:
+    with noted_signals() as received:
         for phase in left:
             dynamics = Dynamics(run, phase, said)
             dynamics.restore(begin) if begin else dynamics.begin(state)
@@ -417,31 +361,6 @@ def _write_results(run: Run, dynamics: Dynamics) -> None:
     run.topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors() if run.periodic else None)
     with open(run.folder / files.FINAL, "w", encoding="utf-8") as file:
         app.PDBFile.writeFile(run.topology, state.getPositions(), file, keepIds=True)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list that gets the number of a signal that asks to stop, instead of an end in the middle of a step."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    with handled(note, signal.SIGINT, signal.SIGTERM):
-        yield received
-
-
-@contextlib.contextmanager
-def handled(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
-    """Signals go to the handler, where this is the thread that gets them."""
-    if threading.current_thread() is not threading.main_thread():
-        numbers = ()
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)
 
 
 def _degrees_of_freedom(system: openmm.System) -> int:

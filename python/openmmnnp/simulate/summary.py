@@ -15,8 +15,8 @@ from openmm import unit
 from ..embedding import EmbeddedSystem
 from ..spec import ModelSpec
 from . import folder as files
-from .dynamics import Run
 from .folder import INPUTS, model_name, now, processor, sha256, versions
+from .prepare import Run
 from .progress import clock
 
 _WIDTH = 100
