@@ -481,6 +481,14 @@ def test_random_numbers_are_not_used_twice(job: Options) -> None:
     assert len(seeds) == 3
 
 
+def test_the_start_is_damped(job: Options) -> None:
+    phases = [Phase(name, "", 100, None) for name in ("nvt", "npt", "production")]
+    frictions = [
+        integrator(replace(job, friction=2.0, nvt_friction=20.0), phase).getFriction()._value for phase in phases
+    ]
+    assert frictions == [20.0, 2.0, 2.0]
+
+
 def test_residue_numbers_are_kept(job: Options, tmp_path: Path) -> None:
     """And what was chosen by them stays chosen."""
     assert job.protein

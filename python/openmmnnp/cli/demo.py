@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "folder", nargs="?", type=Path, default=Path("openmm-nnp-demo"), metavar="DIR", help="[%(default)s]"
     )
     parser.add_argument("--platform", help="Reference, CPU, OpenCL, CUDA [the fastest]")
-    parser.add_argument("--time", metavar="TIME", help="of production [1 ns on CUDA, 1.2 ps elsewhere]")
+    parser.add_argument("--time", metavar="TIME", help="of production [1 ns on CUDA, 1 ps elsewhere]")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier demo wrote to DIR")
     parser.set_defaults(run=lambda words: guarded("demo", lambda: _run(words)))
 

@@ -15,7 +15,7 @@ from .progress import clock
 from .run import resume, say, simulate
 
 # Within 15 minutes on two cores, or on a GPU; lengths in ps.
-SHORT: dict[str, Any] = {"time": 1.2, "nvt": 0.3, "npt": 0.3, "minimize_steps": 15}
+SHORT: dict[str, Any] = {"time": 1.0, "nvt": 0.4, "npt": 0.3, "minimize_steps": 20}
 LONG: dict[str, Any] = {"time": 1000.0, "nvt": 50.0, "npt": 100.0, "minimize_steps": 200}
 NVE = 5.0  # ps of the region alone, in the report
 
@@ -28,7 +28,7 @@ def data_folder() -> Path:
 def demo(folder: Path, *, platform: str | None = None, time_ps: float | None = None, overwrite: bool = False) -> int:
     """Run the demo into a folder and return an exit status; what is there already goes on, unless `overwrite`.
 
-    Without `time_ps` production is 1 ns on CUDA and 1.2 ps elsewhere.
+    Without `time_ps` production is 1 ns on CUDA and 1 ps elsewhere.
     """
     began, data = time.monotonic(), data_folder()
     name = choose_platform(Options(platform=platform))[0].getName()

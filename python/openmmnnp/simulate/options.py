@@ -164,6 +164,9 @@ class Options:
         "of the barostat, or none", 1.0, group=_PROTOCOL, short=True, dimension=q.PRESSURE, or_none=True
     )
     friction: float = _option("of the Langevin thermostat", 1.0, group=_PROTOCOL, dimension=q.RATE)
+    nvt_friction: float = _option(
+        "of the thermostat in NVT, to take up the heat of the start", 10.0, group=_PROTOCOL, dimension=q.RATE
+    )
     timestep: float = _option("time step", 0.001, group=_PROTOCOL, short=True, dimension=q.TIME, above=0.0)
     minimize_steps: int = _option(
         "iterations of each part of a minimization at most (OpenMM makes constraints stiffer in several), 0 for none",

@@ -106,8 +106,9 @@ def _restraint(system: openmm.System, options: Options, heavy: Sequence[int], re
 
 def integrator(options: Options, phase: Phase, step: int = 0) -> openmm.LangevinMiddleIntegrator:
     """Langevin dynamics with the seed of the run, of the phase and of the step at which it begins."""
+    friction = options.nvt_friction if phase.name == "nvt" else options.friction
     made = openmm.LangevinMiddleIntegrator(
-        options.temperature * unit.kelvin, options.friction / unit.picosecond, options.timestep * unit.picosecond
+        options.temperature * unit.kelvin, friction / unit.picosecond, options.timestep * unit.picosecond
     )
     made.setRandomNumberSeed(_seed(options, phase, 0, step))
     made.setConstraintTolerance(1e-6)
