@@ -163,7 +163,7 @@ def _named(scan: Scan, study: Study) -> str:
 
 
 def _split(scan: Scan) -> str:
-    return {"test": "held out", "train": "trained on", "": ""}[scan.split]
+    return {"test": "held out", "train": "trained", "": ""}[scan.split]
 
 
 def conservation(section: Section, study: Study) -> None:
