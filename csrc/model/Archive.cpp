@@ -184,6 +184,14 @@ bool Archive::contains(const std::string& name) const {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+std::multiset<uint64_t> Archive::getSizes(const std::string& folder) const {
+    std::multiset<uint64_t> sizes;
+    for (const ZipRecord& record : records)
+        if (record.name.compare(0, top.size() + folder.size(), top + folder) == 0)
+            sizes.insert(record.size);
+    return sizes;
+}
+
 std::string Archive::read(const std::string& name) const {
     const auto found = std::find_if(records.begin(), records.end(),
                                     [&](const ZipRecord& record) { return record.name == top + name; });

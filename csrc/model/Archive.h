@@ -2,6 +2,8 @@
 #define OPENMMNNP_ARCHIVE_H_
 
 #include "model/ZipLayout.h"
+#include "openmmnnp/ModelSpec.h"
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,7 +16,7 @@ namespace openmmnnp {
  * (ZipLayout), names relative and unique, entries regular files of a sane size, and every CRC-32 must match.  Throws
  * ModelError that says which entry is wrong.
  */
-class Archive {
+class OPENMMNNP_EXPORT Archive {
 public:
     /** `bytes` must outlive the archive. */
     explicit Archive(const std::string& bytes);
@@ -24,6 +26,8 @@ public:
     }
     bool contains(const std::string& name) const;
     std::string read(const std::string& name) const;
+    /** Unpacked sizes in bytes of the entries in a folder, which is named with its slash. */
+    std::multiset<uint64_t> getSizes(const std::string& folder) const;
     /** Does a text begin with the magic of a zip file? */
     static bool isZip(const std::string& bytes);
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def central_differences(context: openmm.Context, step: float, particles: list[in
 
 def resources() -> tuple[int, int, int, int]:
     """Resident memory in bytes, file descriptors, threads, private folders of this process."""
+    time.sleep(0.1)  # a thread that was joined is in /proc for a moment more
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     folder = Path(os.environ.get("TMPDIR", "/tmp"))
     private = list(folder.glob(f"openmmnnp-{os.getpid()}-*"))

@@ -319,7 +319,7 @@ PROGRAMS: dict[str, tuple[Make, str]] = {
     "deep code": (call("y = " + "(" * 100_000 + "1" + ")" * 100_000), "nests more than 200 brackets"),
     "no constants": (without("constants.pkl"), "neither a TorchScript program"),
     "no weights": (without("data/0"), "cannot be loaded: "),
-    "short weights": (replacing("data/0", lambda content: content[:1]), "cannot be loaded|the model gives"),
+    "short weights": (replacing("data/0", lambda content: content[:1]), "tensor of 4 bytes, but the archive holds no"),
     "pickle that runs": (replacing("data.pkl", lambda content: PICKLE_THAT_RUNS), "cannot be loaded: "),
     "old format": (adding("{}model.json", b"{}"), "from before torch 1.0"),
 }

@@ -1,6 +1,7 @@
 #include "model/torchscript/TorchScriptModel.h"
 #include "model/TorchScope.h"
 #include "model/torchscript/CheckProgram.h"
+#include "model/torchscript/CheckWeights.h"
 #include "model/torchscript/TorchError.h"
 #include <ATen/Parallel.h>
 #include <algorithm>
@@ -124,6 +125,7 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
     try {
         module = torch::jit::load(stream, torchDevice(device));
         checkProgram(module);
+        checkWeights(module, file.getArchive());
         module.eval();
         for (torch::Tensor parameter : module.parameters())
             parameter.requires_grad_(false);
