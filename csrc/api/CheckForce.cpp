@@ -82,7 +82,15 @@ void checkAtoms(const NNPForce& force, const ModelSpec& spec, int n) {
 }
 
 void checkPeriodicity(const NNPForce& force, const ModelSpec& spec) {
-    const bool takesBox = spec.hasInput("box");
+    const bool takesBox = spec.hasInput("box"), takesShifts = spec.hasInput("shifts");
+    if (takesShifts) { // with or without a box: there are edges for both
+        if (spec.periodic && *spec.periodic != force.usesPeriodicBoundaryConditions())
+            throw ModelError(std::string("The model's spec says \"periodic\": ") + (*spec.periodic ? "true" : "false") +
+                             ", but the force does " + (*spec.periodic ? "not use" : "use") +
+                             " periodic boundary conditions: call setUsesPeriodicBoundaryConditions(" +
+                             (*spec.periodic ? "True" : "False") + ").");
+        return;
+    }
     if (takesBox && !force.usesPeriodicBoundaryConditions())
         throw ModelError("The model takes the box, but the force does not use periodic boundary conditions: call "
                          "setUsesPeriodicBoundaryConditions(True).");

@@ -4,6 +4,7 @@
 #include "model/ModelFile.h"
 #include "model/Printable.h"
 #include "openmmnnp/TrustModel.h"
+#include <cmath>
 #include <openmm/OpenMMException.h>
 
 namespace openmmnnp {
@@ -247,6 +248,25 @@ void NNPForce::setCudaGraphWarmupSteps(int steps) {
 
 int NNPForce::getCudaGraphWarmupSteps() const {
     return cudaGraphWarmupSteps;
+}
+
+void NNPForce::setSkin(double distance) {
+    if (!(distance >= 0) || std::isinf(distance))
+        throw OpenMM::OpenMMException("NNPForce: setSkin() was given " + std::to_string(distance) +
+                                      " nm, but a distance of 0 nm or more is needed.");
+    skin = distance;
+}
+
+double NNPForce::getSkin() const {
+    return skin;
+}
+
+void NNPForce::setDeviceNeighbors(bool onDevice) {
+    deviceNeighbors = onDevice;
+}
+
+bool NNPForce::getDeviceNeighbors() const {
+    return deviceNeighbors;
 }
 
 NamedOutput NNPForce::getOutput(OpenMM::Context& context, const std::string& name) const {

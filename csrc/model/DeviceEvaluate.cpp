@@ -71,7 +71,7 @@ void DeviceEvaluation::uploadChanged() {
         return;
     const TorchScope scope(model->getDevice(), stream);
     for (size_t i = 0; i < ownInputs.size(); i++)
-        if (ownInputs[i].isDefined() && inputs.changes(i))
+        if (ownInputs[i].isDefined() && inputs.isInBlock(i))
             upload(i);
     inputs.remember();
 }

@@ -1,5 +1,6 @@
 #include "model/Evaluate.h"
 #include "model/CheckOutputs.h"
+#include "neighbors/CheckBox.h"
 #include "openmmnnp/InterpreterLock.h"
 #include <algorithm>
 #include <cmath>
@@ -39,6 +40,21 @@ Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std
         if (outputs[i] != "energy" && outputs[i] != "forces" &&
             outputs[i].compare(0, derivativePrefix.size(), derivativePrefix) != 0)
             extras.push_back({outputs[i], static_cast<int>(i), {}, {}});
+}
+
+void Evaluation::findNeighbors() {
+    if (!neighbors || inputs.equalLast())
+        return;
+    invalidate(); // what was found last is gone, whatever happens now
+    checkPositions();
+    const double* box = inputs.getBox().data();
+    checkBox(neighbors->getOptions(), box, model->getSpec().lengthUnit);
+    const int n = inputs.getNumParticles();
+    if (inputs.getDType() == DType::Float64)
+        neighbors->update(inputs.getPositions<double>(), n, box);
+    else
+        neighbors->update(inputs.getPositions<float>(), n, box);
+    inputs.setEdges(*neighbors);
 }
 
 void Evaluation::run(bool forcesWanted) {

@@ -3,6 +3,7 @@
 
 #include "model/Model.h"
 #include "model/ModelInputs.h"
+#include "neighbors/HostNeighbors.h"
 #include <array>
 #include <memory>
 #include <string>
@@ -30,6 +31,15 @@ public:
     }
     const Model& getModel() const {
         return *model;
+    }
+    /** Take edges from this list, which others may share. */
+    void setNeighbors(std::shared_ptr<HostNeighbors> list) {
+        neighbors = std::move(list);
+    }
+    /** The neighbors stage: find the edges of the gathered positions, if the model takes edges and the list is here. */
+    void findNeighbors();
+    long long getNumListBuilds() const {
+        return neighbors ? neighbors->getNumBuilds() : 0;
     }
     /** Evaluate the model, unless the last evaluation had bit-identical inputs and gave what is wanted now. */
     virtual void run(bool withForces);
@@ -85,6 +95,7 @@ protected:
 
     std::shared_ptr<Model> model;
     ModelInputs inputs;
+    std::shared_ptr<HostNeighbors> neighbors;
     int energyOutput, forcesOutput;
     std::vector<int> derivativeOutputs, derivativeInputs;
     std::vector<Extra> extras;

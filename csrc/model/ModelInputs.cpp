@@ -11,10 +11,6 @@ bool isParameter(const std::string& input) {
 }
 
 void refuseUnavailable(const std::string& input) {
-    if (input == "edges" || input == "shifts")
-        throw ModelError(
-            "The model asks for the input '" + input +
-            "', and this version of openmm-nnp has no neighbor list to give; use a model that takes positions alone.");
     if (input == "mm_positions" || input == "mm_charges")
         throw ModelError("The model asks for the input '" + input +
                          "' (electrostatic embedding), which this version of openmm-nnp does not give.");
@@ -24,9 +20,12 @@ void refuseUnavailable(const std::string& input) {
 
 ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
     : numParticles(numParticles), dtype(spec.dtype == "float64" ? DType::Float64 : DType::Float32),
-      itemSize(dtype == DType::Float64 ? 8 : 4), names(spec.inputs), integerBuffers(names.size()) {
+      itemSize(dtype == DType::Float64 ? 8 : 4), names(spec.inputs), cutoff(spec.cutoff.value_or(0)),
+      integerBuffers(names.size()) {
+    if (spec.hasInput("edges") || spec.hasInput("shifts"))
+        edges.emplace(spec);
     int elements = 3 * numParticles;
-    if (spec.hasInput("box")) {
+    if (spec.hasInput("box") || edges) {
         boxOffset = elements;
         elements += 9;
     }
@@ -44,6 +43,8 @@ ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
             views.push_back(real(boxOffset, {3, 3}));
         else if (isParameter(names[i]))
             views.push_back(real(parameterOffset + parameters++, {}));
+        else if (isOfEdges(i))
+            views.push_back(names[i] == "edges" ? edges->getEdges() : edges->getShifts());
         else {
             const bool perParticle = names[i] == "atomic_numbers" || names[i] == "types";
             integerBuffers[i].resize(perParticle ? numParticles : 1);
@@ -72,8 +73,26 @@ void ModelInputs::setPositions(const double* values) {
 }
 
 void ModelInputs::setBox(const double box[9]) {
-    for (int i = 0; i < 9; i++)
-        setReal(boxOffset + i, box[i]);
+    for (int i = 0; i < 9; i++) {
+        boxRows[i] = edges && !periodic ? (i % 4 == 0 ? 4 * cutoff : 0) : box[i];
+        setReal(boxOffset + i, boxRows[i]);
+    }
+}
+
+void ModelInputs::setEdges(const HostNeighbors& list) {
+    edges->set(list, boxRows.data());
+    viewEdges();
+}
+
+void ModelInputs::setEdges(int64_t count, const void* centers, const void* neighbors, const void* shifts) {
+    edges->set(count, centers, neighbors, shifts, boxRows.data());
+    viewEdges();
+}
+
+void ModelInputs::viewEdges() {
+    for (size_t i = 0; i < names.size(); i++)
+        if (isOfEdges(i))
+            views[i] = names[i] == "edges" ? edges->getEdges() : edges->getShifts();
 }
 
 void ModelInputs::setParameter(int index, double value) {
@@ -95,6 +114,11 @@ void ModelInputs::setIntegers(const std::string& input, const std::vector<int>& 
 void ModelInputs::set(const std::string& input, const SpecArray& array) {
     const size_t index = std::find(names.begin(), names.end(), input) - names.begin();
     const TensorView& view = views.at(index);
+    if (isOfEdges(index)) {
+        edges->set(input, array);
+        viewEdges();
+        return;
+    }
     if (!integerBuffers[index].empty()) {
         setIntegers(input, std::vector<int>(array.values.begin(), array.values.end()));
         return;

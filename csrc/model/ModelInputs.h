@@ -1,7 +1,10 @@
 #ifndef OPENMMNNP_MODEL_INPUTS_H_
 #define OPENMMNNP_MODEL_INPUTS_H_
 
+#include "model/EdgeInputs.h"
 #include "model/Model.h"
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +37,24 @@ public:
     }
     /** Rows of the box, in the model's length unit. */
     void setBox(const double box[9]);
+    const std::array<double, 9>& getBox() const {
+        return boxRows;
+    }
+    /** Without periodic boundary conditions a model that takes edges is given a box of four cutoffs (default: with). */
+    void setPeriodic(bool isPeriodic) {
+        periodic = isPeriodic;
+    }
+    bool takesEdges() const {
+        return edges.has_value();
+    }
+    /** Take the edges of a list of these positions. */
+    void setEdges(const HostNeighbors& list);
+    /** Take edges in the model's own dtypes: centers and neighbors [count], shifts [count][3]. */
+    void setEdges(int64_t count, const void* centers, const void* neighbors, const void* shifts);
+    /** Without padding; 0 if the model takes none. */
+    int64_t getNumEdges() const {
+        return edges ? edges->getNumEdges() : 0;
+    }
     /** Value of the index-th parameter input. */
     void setParameter(int index, double value);
     /** A fixed input: atomic_numbers, types [n]; charge, multiplicity [].  Ignored if the model does not take it. */
@@ -45,9 +66,9 @@ public:
     const std::vector<TensorView>& getViews() const {
         return views;
     }
-    /** Does an input change from evaluation to evaluation (positions, box, parameters)?  The others are fixed. */
-    bool changes(size_t input) const {
-        return integerBuffers[input].empty();
+    /** Is an input in the block of what changes from evaluation to evaluation (positions, box, parameters)? */
+    bool isInBlock(size_t input) const {
+        return integerBuffers[input].empty() && !isOfEdges(input);
     }
     /** A coordinate in the model's length unit. */
     double getPosition(int particle, int axis) const;
@@ -66,15 +87,22 @@ public:
 private:
     void setReal(size_t element, double value);
     double getReal(size_t element) const;
-    std::vector<int64_t>& integers(const std::string& input);
+    bool isOfEdges(size_t input) const {
+        return names[input] == "edges" || names[input] == "shifts";
+    }
+    void viewEdges();
 
     int numParticles;
     DType dtype;
     size_t itemSize;
     std::vector<std::string> names;
     std::vector<char> block, last;
-    int boxOffset = -1, parameterOffset = 0;          // in elements
-    std::vector<std::vector<int64_t>> integerBuffers; // one per input; empty for those in the block
+    int boxOffset = -1, parameterOffset = 0; // in elements
+    std::array<double, 9> boxRows{};
+    bool periodic = true;
+    std::optional<EdgeInputs> edges;
+    double cutoff = 0;
+    std::vector<std::vector<int64_t>> integerBuffers; // one per input; empty for those in the block and edges
     std::vector<TensorView> views;
 };
 

@@ -105,8 +105,9 @@ public:
              [](const Json& j) { return holdsOnly(j, j.is_array(), isElement); });
     }
 
-    std::string readChoice(const std::string& key, const std::vector<std::string>& choices) {
-        std::string value;
+    std::string readChoice(const std::string& key, const std::vector<std::string>& choices,
+                           const std::string& otherwise = "") {
+        std::string value = otherwise;
         readText(key, value);
         if (find(key) && std::find(choices.begin(), choices.end(), value) == choices.end())
             throw ModelError(subject + "\"" + key + "\": " + quote(value) + ", but one of " + joinNames(choices) +
@@ -323,12 +324,11 @@ void readNeighbors(Reader& reader, ModelSpec& spec) {
                 [](const Json& json) { return json.is_number() && json.get<double>() > 0; });
     if (reader.find("cutoff"))
         spec.cutoff = cutoff;
-    reader.readChoice("edges", {"full", "half"});
-    reader.readChoice("shifts", {"cell", "cartesian"});
-    reader.readChoice("index_dtype", {"int64", "int32"});
-    reader.readChoice("small_box", {"images", "refuse"});
-    int capacity = 0;
-    reader.readCount("edge_capacity", capacity);
+    spec.edges = reader.readChoice("edges", {"full", "half"}, spec.edges);
+    spec.shifts = reader.readChoice("shifts", {"cell", "cartesian"}, spec.shifts);
+    spec.indexDtype = reader.readChoice("index_dtype", {"int64", "int32"}, spec.indexDtype);
+    spec.smallBox = reader.readChoice("small_box", {"images", "refuse"}, spec.smallBox);
+    reader.readCount("edge_capacity", spec.edgeCapacity);
     if ((spec.hasInput("edges") || spec.hasInput("shifts")) && !spec.cutoff)
         reader.refuse("cutoff", "a number, since the model takes edges,");
 }

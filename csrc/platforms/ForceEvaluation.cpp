@@ -2,6 +2,7 @@
 #include "api/CheckForce.h"
 #include "api/CompareForces.h"
 #include "model/ModelFile.h"
+#include "platforms/SharedNeighbors.h"
 #include <algorithm>
 
 namespace openmmnnp {
@@ -26,14 +27,30 @@ void checkSameInterface(const Model& now, const Model& next) {
                          a.dtype + "; make a new Context for it.");
     if (a.cutoff != b.cutoff)
         throw ModelError("The new model has another cutoff than the model in the Context; make a new Context for it.");
+    if (a.edges != b.edges || a.shifts != b.shifts || a.indexDtype != b.indexDtype || a.smallBox != b.smallBox ||
+        a.edgeCapacity != b.edgeCapacity || a.lengthUnit != b.lengthUnit)
+        throw ModelError("The new model takes other edges than the model in the Context (edges, shifts, index_dtype, "
+                         "edge_capacity, small_box or length_unit); make a new Context for it.");
+}
+
+NeighborOptions neighborOptions(const NNPForce& force, const ModelSpec& spec) {
+    NeighborOptions options;
+    options.cutoff = spec.cutoff.value_or(0);
+    options.skin = force.getSkin() / spec.getLengthInNm();
+    options.full = spec.edges == "full";
+    options.periodic = force.usesPeriodicBoundaryConditions();
+    options.images = spec.smallBox == "images";
+    return options;
 }
 
 } // namespace
 
-ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::System& system, const std::string& device,
-                                 const std::string& contractDtype, int computeCapability)
-    : force(original), device(device), contractDtype(contractDtype), computeCapability(computeCapability),
-      numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size()) : system.getNumParticles()) {
+ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::ContextImpl& context,
+                                 const std::string& device, const std::string& contractDtype, int computeCapability)
+    : force(original), context(context), device(device), contractDtype(contractDtype),
+      computeCapability(computeCapability),
+      numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size())
+                                      : context.getSystem().getNumParticles()) {
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++) {
         const std::string& name = force.getEnergyParameterDerivativeName(i);
         if (name == force.getScaleParameter())
@@ -45,13 +62,13 @@ ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::System&
     parameterNames = evaluation->getModel().getSpec().getParameterNames();
 }
 
-void ForceEvaluation::update(const NNPForce& newForce, const OpenMM::System& system) {
+void ForceEvaluation::update(const NNPForce& newForce) {
     if (!sameStructure(force, newForce))
         throw ModelError("updateParametersInContext() changes the model, atomic numbers, types, charge and "
                          "multiplicity, but something else of the force was changed "
                          "(name, particles, bonds, periodicity, global parameters); call reinitialize() of the "
                          "Context, or make a new one.");
-    checkForce(newForce, system);
+    checkForce(newForce, context.getSystem());
     std::shared_ptr<Model> model = load(newForce);
     checkSameInterface(evaluation->getModel(), *model);
     adopt(newForce, makeEvaluation(newForce, std::move(model)));
@@ -79,6 +96,11 @@ std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& sour
     else
         made = std::make_unique<Evaluation>(std::move(model), numParticles, source.getParticles(), derivativeNames);
     ModelInputs& inputs = made->getInputs();
+    inputs.setPeriodic(source.usesPeriodicBoundaryConditions());
+    const ModelSpec& spec = made->getModel().getSpec();
+    if (inputs.takesEdges() && !made->getModel().getDevice().isCuda && !source.getDeviceNeighbors())
+        made->setNeighbors(shareNeighbors({&context, source.getParticles(), spec.lengthUnit, spec.dtype},
+                                          neighborOptions(source, spec)));
     inputs.setIntegers("atomic_numbers", source.getAtomicNumbers());
     inputs.setIntegers("types", source.getTypes());
     inputs.setIntegers("charge", {source.getCharge()});
@@ -94,6 +116,10 @@ void ForceEvaluation::adopt(const NNPForce& newForce, std::unique_ptr<Evaluation
     constantEnergy = newConstant;
     evaluation = std::move(newEvaluation);
     force = newForce;
+}
+
+NeighborOptions ForceEvaluation::getNeighborOptions() const {
+    return neighborOptions(force, evaluation->getModel().getSpec());
 }
 
 void ForceEvaluation::skip() {
@@ -145,6 +171,8 @@ Diagnostics ForceEvaluation::getDiagnostics() const {
     diagnostics.torchVersion = model.getTorchVersion();
     diagnostics.energyOffset = constantEnergy;
     diagnostics.particles = numParticles;
+    diagnostics.edges = evaluation->getInputs().getNumEdges();
+    diagnostics.listBuilds = evaluation->getNumListBuilds();
     diagnostics.threads = model.getNumThreads();
     diagnostics.cudaGraphReason = "the model runs on the CPU";
     if (model.getDevice().isCuda) {

@@ -5,7 +5,7 @@
 #include "model/ModelCache.h"
 #include "openmmnnp/NNPForce.h"
 #include <memory>
-#include <openmm/System.h>
+#include <openmm/internal/ContextImpl.h>
 #include <string>
 #include <vector>
 
@@ -19,13 +19,19 @@ class OPENMMNNP_EXPORT ForceEvaluation {
 public:
     /**
      * Load the model.  `contractDtype` is what a model without a spec gets for positions; `computeCapability` is as in
-     * LoadOptions.  Throws ModelError.
+     * LoadOptions.  Forces of one Context may share neighbor lists.  Throws ModelError.
      */
-    ForceEvaluation(const NNPForce& force, const OpenMM::System& system, const std::string& device,
+    ForceEvaluation(const NNPForce& force, const OpenMM::ContextImpl& context, const std::string& device,
                     const std::string& contractDtype, int computeCapability = 0);
     /** Take model, atomic numbers, types, charge and multiplicity from a force that is otherwise the same. */
-    void update(const NNPForce& force, const OpenMM::System& system);
+    void update(const NNPForce& force);
     void skip();
+    /** The neighbors stage, where the list is on the host. */
+    void findNeighbors() {
+        evaluation->findNeighbors();
+    }
+    /** The pairs that the model takes as edges. */
+    NeighborOptions getNeighborOptions() const;
     /** Evaluate, unless the last evaluation answers the call. */
     void run(bool withForces);
 
@@ -78,6 +84,7 @@ private:
     void adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation);
 
     NNPForce force; // as it was when the Context was created or last updated
+    const OpenMM::ContextImpl& context;
     std::string device, contractDtype;
     int computeCapability, numParticles;
     std::unique_ptr<Evaluation> evaluation;

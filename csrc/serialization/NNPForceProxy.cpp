@@ -98,6 +98,8 @@ void writeOptions(const NNPForce& force, SerializationNode& node) {
     node.setBoolProperty("checkReferences", force.getCheckReferences());
     node.setBoolProperty("cudaGraphs", force.getCudaGraphs());
     node.setIntProperty("cudaGraphWarmupSteps", force.getCudaGraphWarmupSteps());
+    node.setDoubleProperty("skin", force.getSkin());
+    node.setBoolProperty("deviceNeighbors", force.getDeviceNeighbors());
 }
 
 void readOptions(const SerializationNode& node, NNPForce& force) {
@@ -111,6 +113,9 @@ void readOptions(const SerializationNode& node, NNPForce& force) {
     force.setCheckReferences(readBool(node, "checkReferences", force.getCheckReferences()));
     force.setCudaGraphs(readBool(node, "cudaGraphs", force.getCudaGraphs()));
     force.setCudaGraphWarmupSteps(readInt(node, "cudaGraphWarmupSteps", force.getCudaGraphWarmupSteps()));
+    if (node.hasProperty("skin"))
+        force.setSkin(readDouble(node, "skin"));
+    force.setDeviceNeighbors(readBool(node, "deviceNeighbors", force.getDeviceNeighbors()));
 }
 
 void writeParticles(const NNPForce& force, SerializationNode& node) {

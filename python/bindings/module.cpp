@@ -91,10 +91,10 @@ py::dict getDiagnostics(Address force, Address context) {
                     "model_name"_a = found.modelName, "model_path"_a = pathText(found.modelPath),
                     "model_hash"_a = found.modelHash, "model_format"_a = found.modelFormat, "license"_a = found.license,
                     "torch_version"_a = found.torchVersion, "energy_offset"_a = found.energyOffset,
-                    "particles"_a = found.particles, "edges"_a = found.edges, "threads"_a = found.threads,
-                    "cuda_graph"_a = found.cudaGraph, "cuda_graph_reason"_a = found.cudaGraphReason,
-                    "evaluations"_a = found.evaluations, "reused"_a = found.reused, "skipped"_a = found.skipped,
-                    "milliseconds"_a = milliseconds);
+                    "particles"_a = found.particles, "edges"_a = found.edges, "list_builds"_a = found.listBuilds,
+                    "threads"_a = found.threads, "cuda_graph"_a = found.cudaGraph,
+                    "cuda_graph_reason"_a = found.cudaGraphReason, "evaluations"_a = found.evaluations,
+                    "reused"_a = found.reused, "skipped"_a = found.skipped, "milliseconds"_a = milliseconds);
 }
 
 bool isFinalizing() {
@@ -195,6 +195,11 @@ PYBIND11_MODULE(_core, m) {
     m.def("getCudaGraphs", method(&NNPForce::getCudaGraphs));
     m.def("setCudaGraphWarmupSteps", method(&NNPForce::setCudaGraphWarmupSteps));
     m.def("getCudaGraphWarmupSteps", method(&NNPForce::getCudaGraphWarmupSteps));
+
+    m.def("setSkin", method(&NNPForce::setSkin));
+    m.def("getSkin", method(&NNPForce::getSkin));
+    m.def("setDeviceNeighbors", method(&NNPForce::setDeviceNeighbors));
+    m.def("getDeviceNeighbors", method(&NNPForce::getDeviceNeighbors));
 
     m.def("getOutput", getOutput);
     m.def("getDiagnostics", getDiagnostics);

@@ -323,6 +323,30 @@ class NNPForce(openmm.Force):
         """The number of evaluations before a CUDA graph is captured."""
         return _core.getCudaGraphWarmupSteps(self._address)
 
+    def setSkin(self, skin: Any) -> None:
+        """Set how far beyond the model's cutoff pairs are kept as candidates for edges (default 0.1 nm).
+
+        ``skin`` is a length, or a number in nm. Candidates are found again when a particle has moved by half of it. It
+        changes the speed and no result. Raises OpenMMException if it is negative or not finite.
+        """
+        length = skin.value_in_unit(unit.nanometer) if unit.is_quantity(skin) else skin
+        _core.setSkin(self._address, float(length))
+
+    def getSkin(self) -> Any:
+        """The skin as a Quantity."""
+        return _core.getSkin(self._address) * unit.nanometer
+
+    def setDeviceNeighbors(self, onDevice: bool) -> None:
+        """On OpenCL, where the model runs on the host, find edges with kernels on the device (default False).
+
+        CUDA always does, the Reference and CPU platforms never.
+        """
+        _core.setDeviceNeighbors(self._address, bool(onDevice))
+
+    def getDeviceNeighbors(self) -> bool:
+        """Are edges found on the device on OpenCL?"""
+        return _core.getDeviceNeighbors(self._address)
+
     # In a Context
 
     def getOutput(self, context: openmm.Context, name: str) -> Any:

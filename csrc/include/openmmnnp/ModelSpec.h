@@ -54,7 +54,12 @@ public:
     std::vector<int> atomicNumbers; // if fixed by the model
     std::vector<int> elements;      // atomic numbers that the model knows; empty: not said
     std::map<std::string, int> typeMap;
-    std::optional<double> cutoff; // in lengthUnit
+    std::optional<double> cutoff;     // in lengthUnit
+    std::string edges = "full";       // or "half": each pair once
+    std::string shifts = "cell";      // numbers of box vectors; or "cartesian", in lengthUnit
+    std::string indexDtype = "int64"; // of edges and cell shifts; or "int32"
+    int edgeCapacity = 0;             // edges that the model takes, with padding; 0: any number
+    std::string smallBox = "images";  // several edges of one pair in a small box; or "refuse" such a box
     std::optional<bool> periodic;
     std::optional<bool> longRange;
     double energyOffset = 0;              // in energyUnit

@@ -21,8 +21,9 @@ struct Diagnostics {
     std::string modelName, modelPath, modelHash, modelFormat, license, torchVersion;
     double energyOffset = 0; // kJ/mol, of all particles of the force
     int particles = 0;
-    int edges = 0;
-    int threads = 0; // of torch, process-wide
+    int64_t edges = 0;        // of the last evaluation, without padding
+    long long listBuilds = 0; // how often candidates for edges were found, since the Context was made
+    int threads = 0;          // of torch, process-wide
     bool cudaGraph = false;
     std::string cudaGraphReason;
     long long evaluations = 0, reused = 0, skipped = 0;
@@ -129,6 +130,14 @@ public:
     /** Evaluations before a graph is captured. */
     void setCudaGraphWarmupSteps(int steps);
     int getCudaGraphWarmupSteps() const;
+    /** Distance in nm beyond the model's cutoff up to which pairs are kept as candidates for edges (default 0.1 nm).
+        They are found again when a particle has moved by half of it.  It changes the speed and no result. */
+    void setSkin(double skin);
+    double getSkin() const;
+    /** On OpenCL, where the model runs on the host: find edges with kernels on the device all the same (default
+        false).  CUDA always does, the Reference and CPU platforms never. */
+    void setDeviceNeighbors(bool onDevice);
+    bool getDeviceNeighbors() const;
 
     /** A named output of the last evaluation.  Throws if there was none, if it was skipped, or if the model has no such
      * output. */
@@ -152,7 +161,8 @@ private:
 
     std::shared_ptr<const ModelFile> model;
     bool modelByReference = false, subset = false, periodic = false, outputsForces = false, checkReferences = true;
-    bool cudaGraphs = true;
+    bool cudaGraphs = true, deviceNeighbors = false;
+    double skin = 0.1;
     int cudaGraphWarmupSteps = 10, charge = 0, multiplicity = 1;
     std::vector<int> particles, atomicNumbers, types;
     std::vector<std::pair<int, int>> bonds;

@@ -254,7 +254,7 @@ Diagnostics CommonCalcNNPForceKernel::getDiagnostics() {
 
 void CommonCalcNNPForceKernel::update(const NNPForce& definition) {
     abandon();
-    evaluation->update(definition, impl.getSystem());
+    evaluation->update(definition);
     force = definition;
 }
 

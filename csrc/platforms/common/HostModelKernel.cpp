@@ -47,7 +47,7 @@ void HostModelKernel::finishCopies() noexcept {
 }
 
 std::unique_ptr<ForceEvaluation> HostModelKernel::load(const NNPForce& force) {
-    return std::make_unique<ForceEvaluation>(force, impl.getSystem(), "cpu",
+    return std::make_unique<ForceEvaluation>(force, impl, "cpu",
                                              context.getUseDoublePrecision() ? "float64" : "float32");
 }
 
@@ -88,6 +88,8 @@ void HostModelKernel::evaluate(int threads) noexcept {
     try {
         positionsArrived->wait();
         clock.stop(StageClock::Gather);
+        evaluation->findNeighbors();
+        clock.stop(StageClock::Neighbors);
         useTorchThreads(threads);
         evaluation->run(withForces);
         if (withForces)

@@ -17,17 +17,18 @@ PlatformData& dataOf(OpenMM::ContextImpl& context) {
 
 } // namespace
 
-void ReferenceCalcNNPForceKernel::initialize(const OpenMM::System& owner, const NNPForce& definition) {
-    system = &owner;
+void ReferenceCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce& definition) {
     platformName = getPlatform().getName();
-    force = std::make_unique<ForceEvaluation>(definition, owner, "cpu", "float64");
+    force = std::make_unique<ForceEvaluation>(definition, context, "cpu", "float64");
 }
 
-double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy,
+double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy,
                                             double scale) {
     clock.start();
-    gatherInputs(context);
+    gatherInputs();
     clock.stop(StageClock::Gather);
+    force->findNeighbors();
+    clock.stop(StageClock::Neighbors);
     force->run(includeForces);
     clock.stop(StageClock::Evaluate);
     PlatformData& data = dataOf(context);
@@ -41,7 +42,7 @@ double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl& context, bool i
     return includeEnergy ? energy : 0;
 }
 
-void ReferenceCalcNNPForceKernel::gatherInputs(OpenMM::ContextImpl& context) {
+void ReferenceCalcNNPForceKernel::gatherInputs() {
     const PlatformData& data = dataOf(context);
     ModelInputs& inputs = force->getEvaluation().getInputs();
     const double perNm = force->getLengthsPerNm();
@@ -76,7 +77,7 @@ Diagnostics ReferenceCalcNNPForceKernel::getDiagnostics() {
 }
 
 void ReferenceCalcNNPForceKernel::update(const NNPForce& definition) {
-    force->update(definition, *system);
+    force->update(definition);
 }
 
 } // namespace openmmnnp

@@ -11,7 +11,8 @@ namespace openmmnnp {
 /** NNPForce on the Reference and CPU platforms. */
 class ReferenceCalcNNPForceKernel : public CalcNNPForceKernel {
 public:
-    using CalcNNPForceKernel::CalcNNPForceKernel;
+    ReferenceCalcNNPForceKernel(const std::string& name, const OpenMM::Platform& platform, OpenMM::ContextImpl& context)
+        : CalcNNPForceKernel(name, platform), context(context) {}
     void initialize(const OpenMM::System& system, const NNPForce& force) override;
     double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy, double scale) override;
     void skip() override;
@@ -20,9 +21,9 @@ public:
     void update(const NNPForce& force) override;
 
 private:
-    void gatherInputs(OpenMM::ContextImpl& context);
+    void gatherInputs();
 
-    const OpenMM::System* system = nullptr;
+    OpenMM::ContextImpl& context;
     std::string platformName;
     std::unique_ptr<ForceEvaluation> force;
     StageClock clock;

@@ -5,8 +5,9 @@
 
 namespace {
 
-openmmnnp::CalcNNPForceKernel* make(const std::string& name, const OpenMM::Platform& platform, OpenMM::ContextImpl&) {
-    return new openmmnnp::ReferenceCalcNNPForceKernel(name, platform);
+openmmnnp::CalcNNPForceKernel* make(const std::string& name, const OpenMM::Platform& platform,
+                                    OpenMM::ContextImpl& context) {
+    return new openmmnnp::ReferenceCalcNNPForceKernel(name, platform, context);
 }
 
 } // namespace
