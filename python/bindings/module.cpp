@@ -1,9 +1,11 @@
 #include "openmmnnp/InterpreterLock.h"
 #include "openmmnnp/NNPForce.h"
+#include "openmmnnp/NeighborList.h"
 #include "openmmnnp/TorchLibrary.h"
 #include "openmmnnp/TrustModel.h"
 #include <chrono>
 #include <openmm/OpenMMException.h>
+#include <optional>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -13,6 +15,7 @@ namespace py = pybind11;
 using namespace py::literals;
 using openmmnnp::Diagnostics;
 using openmmnnp::NamedOutput;
+using openmmnnp::NeighborList;
 using openmmnnp::NNPForce;
 
 namespace {
@@ -65,6 +68,8 @@ void translateException(std::exception_ptr thrown) {
     } catch (const OpenMM::OpenMMException& error) {
         py::object type = py::module_::import("openmm").attr("OpenMMException");
         PyErr_SetObject(type.ptr(), messageText(error.what()).ptr());
+    } catch (const openmmnnp::ModelError& error) {
+        PyErr_SetObject(PyExc_ValueError, messageText(error.what()).ptr());
     }
 }
 
@@ -75,6 +80,19 @@ py::tuple getOutput(Address force, Address context, const std::string& name) {
         output = forceAt(force).getOutput(contextAt(context), name);
     }
     return py::make_tuple(py::array_t<double>(output.shape, output.values.data()), output.unit);
+}
+
+py::tuple findEdges(NeighborList& list, const py::array_t<double>& positions,
+                    const std::optional<py::array_t<double>>& box) {
+    {
+        const double *x = positions.data(), *rows = box ? box->data() : nullptr;
+        const int n = static_cast<int>(positions.shape(0));
+        py::gil_scoped_release unlocked;
+        list.find(x, n, rows);
+    }
+    py::array_t<int64_t> edges({int64_t(2), list.getNumEdges()}), cells({list.getNumEdges(), int64_t(3)});
+    list.copy(edges.mutable_data(), cells.mutable_data());
+    return py::make_tuple(edges, cells);
 }
 
 py::dict getDiagnostics(Address force, Address context) {
@@ -133,13 +151,7 @@ PYBIND11_MODULE(_core, m) {
     m.attr("compiled_openmm_version") = OPENMMNNP_OPENMM_VERSION;
     m.attr("compiled_torch_version") = OPENMMNNP_TORCH_VERSION;
     m.def("setTorchLibraryFolder", [](const std::string& folder) { openmmnnp::setTorchLibraryFolder(folder); });
-    m.def("trustModel", [](const std::string& sha256) {
-        try {
-            openmmnnp::trustModel(sha256);
-        } catch (const openmmnnp::ModelError& error) {
-            throw py::value_error(error.what());
-        }
-    });
+    m.def("trustModel", [](const std::string& sha256) { openmmnnp::trustModel(sha256); });
     m.def("isNNPForce", [](Address force) { return find(force) != nullptr; });
 
     m.def("setModelFile", method(&NNPForce::setModelFile), Unlocked());
@@ -207,4 +219,6 @@ PYBIND11_MODULE(_core, m) {
         "updateParametersInContext",
         [](Address force, Address context) { forceAt(force).updateParametersInContext(contextAt(context)); },
         Unlocked());
+
+    py::class_<NeighborList>(m, "NeighborList").def(py::init<double, double, bool, bool>()).def("find", findEdges);
 }

@@ -17,10 +17,11 @@ def _is_command() -> bool:
 if not _is_command():
     from ._libraries import VERSION as __version__  # first: it checks versions and loads what the others need
     from .force import NNPForce, trust
+    from .neighbors import NeighborList
     from .spec import ModelSpec
     from .torchforce import TorchForce
 
-__all__ = ["ModelSpec", "NNPForce", "TorchForce", "__version__", "trust"]
+__all__ = ["ModelSpec", "NNPForce", "NeighborList", "TorchForce", "__version__", "trust"]
 
 
 def __getattr__(name: str) -> NoReturn:

@@ -361,6 +361,9 @@ class NNPForce(openmm.Force):
     def getDiagnostics(self, context: openmm.Context) -> dict[str, Any]:
         """What is running in a Context: platform, device, model, counts, and the mean milliseconds of each stage.
 
+        Edges are those of the last evaluation, without padding; "list_builds" counts how often pairs were looked for
+        again beyond the skin.
+
         The energy offset is in kJ/mol. "milliseconds" is a dictionary by stage.
         """
         return _core.getDiagnostics(self._address, _context(context))
