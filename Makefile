@@ -36,7 +36,8 @@ $(bin)/.installed: $(bin)/.tools CMakeLists.txt $(shell find csrc python example
 	touch $@
 
 $(bin)/.tests: $(bin)/.tools
-	$(bin)/pip install --quiet pytest ruff mypy types-pyyaml types-tqdm clang-format $(opencl_packages)
+	$(bin)/pip install --quiet pytest hypothesis vesin ruff mypy types-pyyaml types-tqdm clang-format \
+	    $(opencl_packages)
 	mkdir -p $(vendors)
 	echo $(abspath $(VENV))/lib/libintelocl.so > $(vendors)/intel.icd
 	$(bin)/pip install --quiet --no-deps openmmtools
