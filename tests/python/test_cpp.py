@@ -32,6 +32,13 @@ class Spring(torch.nn.Module):
         return 50 * (positions**2).sum()
 
 
+class SpringWithEdges(torch.nn.Module):
+    """The same, with edges that it ignores."""
+
+    def forward(self, positions: torch.Tensor, edges: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+        return 50 * (positions**2).sum()
+
+
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the C++ tests, built against the installed package."""
@@ -57,17 +64,29 @@ def springs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "spring.pt", folder / "spring.pt2"]
 
 
-def test_program_without_python(programs: Path, springs: list[Path]) -> None:
+@pytest.fixture(scope="session")
+def spring_with_edges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("springs") / "edges.pt"
+    torch.jit.script(SpringWithEdges()).save(str(path))
+    inputs = ["positions", "edges", "shifts"]
+    spec = ModelSpec(
+        "spring", "nm", "kJ/mol", "float64", outputs=["energy"], inputs=inputs, cutoff=1.5, shifts="cartesian"
+    )
+    write_spec(path, spec)
+    return path
+
+
+def test_program_without_python(programs: Path, springs: list[Path], spring_with_edges: Path) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
     result = subprocess.run(
-        [programs / "test_force", PACKAGE / "lib" / "plugins", *springs],
+        [programs / "test_force", PACKAGE / "lib" / "plugins", *springs, spring_with_edges],
         capture_output=True,
         text=True,
         env={**os.environ, "OPENMMNNP_TORCH_LIB": str(torch_lib)},
     )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("no allocation of our own") == 2
+    assert result.stdout.count("no allocation of our own") == 3
 
 
 def _as_if_for_cuda(package: Path, target: Path, kernels: list[str]) -> Path:
