@@ -41,18 +41,31 @@ const char* dtypeName(DType dtype) {
 
 } // namespace
 
-TensorView TensorView::contiguous(void* data, DType dtype, const std::vector<int64_t>& shape) {
+namespace {
+
+template <class Shape>
+TensorView makeContiguous(void* data, DType dtype, const Shape& shape) {
     TensorView view;
     view.data = data;
     view.dtype = dtype;
     view.rank = static_cast<int>(shape.size());
+    std::copy(shape.begin(), shape.end(), view.sizes);
     int64_t stride = 1;
     for (int axis = view.rank - 1; axis >= 0; axis--) {
-        view.sizes[axis] = shape[axis];
         view.strides[axis] = stride;
-        stride *= shape[axis];
+        stride *= view.sizes[axis];
     }
     return view;
+}
+
+} // namespace
+
+TensorView TensorView::contiguous(void* data, DType dtype, const std::vector<int64_t>& shape) {
+    return makeContiguous(data, dtype, shape);
+}
+
+TensorView TensorView::contiguous(void* data, DType dtype, std::initializer_list<int64_t> shape) {
+    return makeContiguous(data, dtype, shape);
 }
 
 TensorView TensorView::sameShape(void* otherData, DType otherDtype) const {

@@ -4,6 +4,7 @@
 #include "model/ModelDevice.h"
 #include "openmmnnp/ModelSpec.h"
 #include <cstdint>
+#include <initializer_list>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct OPENMMNNP_EXPORT TensorView {
 
     /** A contiguous tensor. */
     static TensorView contiguous(void* data, DType dtype, const std::vector<int64_t>& shape);
+    static TensorView contiguous(void* data, DType dtype, std::initializer_list<int64_t> shape); // without allocating
     /** A contiguous tensor of this one's shape elsewhere. */
     TensorView sameShape(void* data, DType dtype) const;
     int64_t count() const;
