@@ -18,7 +18,7 @@ from conftest import PLATFORMS
 from helpers import central_differences, context_of, coordinates, energy_and_forces
 from neighbors_oracle import CUBE, SLANTED, SMALL, Edges, brute_force, edges_energy, edges_spec, save_edges
 from openmmnnp import NNPForce
-from openmmnnp.export import save_pt2
+from openmmnnp.export import references, save_pt2
 from openmmnnp.spec import read_spec, write_spec
 
 MakeForce = Callable[..., NNPForce]
@@ -427,6 +427,28 @@ def test_package(place: tuple[openmm.Platform, bool], edges_package: Path, n: in
     expected.backward()
     assert positions.grad is not None
     np.testing.assert_allclose(forces, -positions.grad.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_package_of_fixed_capacity(
+    place: tuple[openmm.Platform, bool], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its examples are padded as the plugin pads."""
+    path = tmp_path_factory.getbasetemp() / "edges-of-fixed-capacity.pt2"
+    spec, examples = edges_spec(shifts="cell", edge_capacity=150, particles=30), []
+    for seed in (1, 2):
+        x = gas(30, CUBE, seed=seed)
+        edges, cells = brute_force(x, 0.5, CUBE)
+        examples.append({"positions": x, "box": CUBE, "edges": edges, "shifts": cells})
+    if not path.exists():
+        save_pt2(Edges(0.5, True), spec, path, examples=examples, progress=False)
+    assert np.shape(read_spec(path).references[0]["edges"]) == (2, 150)
+    force = NNPForce(path)
+    force.setUsesPeriodicBoundaryConditions(True)
+    force.setDeviceNeighbors(place[1])
+    context = context_of(system_of(30, CUBE, force), x, place[0])
+    assert energy_and_forces(context)[0] == pytest.approx(edges_energy(x, 0.5, CUBE), rel=1e-6)
+    with pytest.raises(ValueError, match=r"has \d+ edges, but at most 10 are needed \(edge_capacity\)"):
+        references(Edges(0.5, True), dataclasses.replace(spec, edge_capacity=10), examples)
 
 
 def test_padding_needs_shifts(tmp_path: Path, platform: openmm.Platform) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import sys
 import tempfile
@@ -126,8 +127,9 @@ def references(module: nn.Module, spec: ModelSpec, examples: Sequence[Example]) 
     ``examples`` hold at least two geometries, of odd and of even particle count where it is dynamic; each has every
     input of the spec by name, in the model's units, as a tensor, array, list or number: positions [n, 3], box [3, 3]
     with the vectors as rows, atomic_numbers and types [n], edges [2, e], shifts [e, 3], charge, multiplicity and
-    parameters.NAME []. They are rounded to the model's dtype first. Of each come back all inputs, ``energy`` with the
-    constant part (energy_offset or atomic_energies), and ``forces`` [n, 3], as plain lists.
+    parameters.NAME []. They are rounded to the model's dtype first, and padded to a fixed edge_capacity. Of each come
+    back all inputs, ``energy`` with the constant part (energy_offset or atomic_energies), and ``forces`` [n, 3], as
+    plain lists.
 
     Raises ValueError if an example or the module does not fit the spec, or if a result is not finite.
     """
@@ -251,7 +253,23 @@ def _tensors(spec: ModelSpec, example: Example, device: str | torch.device = "cp
             needed = [sizes.get(size, size) for size in shape]
             raise ValueError(f"an example has '{name}' of shape {list(tensor.shape)}, but needed is {needed}")
         tensors[name] = tensor
-    return tensors
+    return tensors if spec.edge_capacity in (None, "dynamic") else _padded(spec, tensors)
+
+
+def _padded(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With as many edges as the model takes: those that are added are beyond the cutoff, as the plugin makes them."""
+    capacity, given = int(spec.edge_capacity or 0), tensors["edges"].shape[1]
+    if given > capacity or (given < capacity and "shifts" not in tensors):
+        needed = f"at most {capacity}" if "shifts" in tensors else f"exactly {capacity}, since it takes no shifts,"
+        raise ValueError(f"an example has {given} edges, but {needed} are needed (edge_capacity)")
+    if given == capacity:
+        return tensors
+    length, cutoff = tensors["box"][0, 0].item() if "box" in tensors else 1.0, spec.cutoff or 0.0
+    shift = torch.zeros(capacity - given, 3).to(tensors["shifts"])
+    shift[:, 0] = 2 * cutoff if spec.shifts == "cartesian" else math.ceil(2 * cutoff / length)
+    edges = torch.zeros(2, capacity - given).to(tensors["edges"])
+    more = {"edges": torch.cat([tensors["edges"], edges], 1), "shifts": torch.cat([tensors["shifts"], shift])}
+    return {**tensors, **more}
 
 
 def _script(module: nn.Module) -> torch.jit.ScriptModule:
