@@ -15,7 +15,7 @@ from openmm import app, unit
 
 from ..force import NNPForce
 from . import folder as files
-from .checkpoint import Checkpoint, sync_file, write_text
+from .checkpoint import Checkpoint, sync, write_text
 from .output import Log, Trajectory, cut_back, sizes, subset
 from .prepare import Run, find_force
 from .progress import Bar
@@ -129,7 +129,7 @@ class Dynamics:
         )
         self._check_finite(state)
         self._trajectory.sync()
-        sync_file(self._run.folder / files.LOG)
+        sync(self._run.folder / files.LOG)
         Checkpoint(
             self._phase.name,
             self._step,

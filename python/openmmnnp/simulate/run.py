@@ -24,7 +24,7 @@ from ..spec import ModelSpec
 from . import folder as files
 from . import summary
 from .build import Complex, check_inputs
-from .checkpoint import Checkpoint, read_checkpoint, sync_file, write_text
+from .checkpoint import Checkpoint, read_checkpoint, sync, write_text
 from .dynamics import run_phases
 from .folder import INPUTS, RunFolder, check_unchanged, model_name
 from .options import Options
@@ -151,7 +151,7 @@ def _write_inputs(run: Run, built: Complex, embedded: EmbeddedSystem | None, spe
             positions = [built.positions[i].value_in_unit(unit.nanometer) for i in atoms]
             app.PDBFile.writeFile(subset(run.topology, atoms), positions * unit.nanometer, file, keepIds=True)
     for name in names:
-        sync_file(folder / name)
+        sync(folder / name)
 
 
 def _keep_model(run: Run) -> None:
@@ -160,7 +160,7 @@ def _keep_model(run: Run) -> None:
         return
     copy = run.folder / model_name(run.options.model)
     shutil.copyfile(run.options.model, copy)
-    sync_file(copy)
+    sync(copy)
     force = find_force(run.system)
     if force is not None:
         force.setModelFile(copy)
