@@ -36,7 +36,7 @@ class Run:
     bonds: Sequence[tuple[int, int]]
     numbers: Sequence[int]
     saved: Sequence[int]  # in the trajectory
-    heavy: Sequence[int]  # restrained at first
+    restrained: Sequence[int]  # during NVT
     groups: Mapping[str, int]
     platform: openmm.Platform
     properties: dict[str, str]
@@ -64,7 +64,7 @@ class Run:
     def context(self, phase: Phase, step: int = 0) -> openmm.Context:
         """A new Context for a phase, with random numbers of their own for a beginning at `step`."""
         assert self.reference is not None
-        system = phase_system(self.system, phase, self.options, self.heavy, self.reference, step)
+        system = phase_system(self.system, phase, self.options, self.restrained, self.reference, step)
         return openmm.Context(system, integrator(self.options, phase, step), self.platform, self.properties)
 
 
@@ -143,7 +143,7 @@ def make_run(
         bonds=[(a.index, b.index) for a, b in topology.bonds() if a.index in members and b.index in members],
         numbers=[elements[i].atomic_number for i in atoms],
         saved=saved or range(topology.getNumAtoms()),
-        heavy=restrained,
+        restrained=restrained,
         groups=assign_groups(system),
         platform=platform,
         properties=properties,

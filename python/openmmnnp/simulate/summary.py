@@ -148,7 +148,7 @@ def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) ->
             "bonds": [[int(i), int(j)] for i, j in run.bonds],
             "charge": round(sum(_charges(run))),
             "saved": [] if len(run.saved) == run.topology.getNumAtoms() else [int(i) for i in run.saved],
-            "restrained": [int(i) for i in run.heavy],
+            "restrained": [int(i) for i in run.restrained],
         },
         "groups": dict(run.groups),
         "removed": [list(row) for row in embedded.removed] if embedded else [],
