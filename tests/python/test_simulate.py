@@ -22,7 +22,7 @@ from openmmnnp.cli import main
 from openmmnnp.export import save_pt2
 from openmmnnp.simulate.options import Options
 from openmmnnp.simulate.run import resume, simulate
-from simulations import TYK2, SpringsEnergy, ligand, read_log, springs_energy, wet, write_job
+from simulations import TYK2, Springs, ligand, read_log, springs_energy, wet, write_job
 from systems import host_guest, residue
 
 KB = 0.00831446261815324  # kJ/mol/K
@@ -331,7 +331,7 @@ def test_a_package_runs_and_goes_on(job: Options, tmp_path: Path) -> None:
     reference = ligand()[1]
     spec = ModelSpec("springs", "nm", "kJ/mol", "float64", particles=32)
     examples = [{"positions": reference}, {"positions": 1.01 * reference}]
-    save_pt2(SpringsEnergy(torch.tensor(reference)), spec, tmp_path / "springs.pt2", examples=examples)
+    save_pt2(Springs(torch.tensor(reference)), spec, tmp_path / "springs.pt2", examples=examples)
     options = replace(job, model=tmp_path / "springs.pt2")
     assert simulate(options) == 0 and options.out
     assert resume(options.out, {"time": 0.13}) == 0
