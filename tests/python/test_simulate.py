@@ -223,8 +223,29 @@ def test_a_long_time_step_is_warned_of(
 
 
 def test_heavy_hydrogens_allow_longer_steps(job: Options, capsys: pytest.CaptureFixture[str]) -> None:
-    simulate(replace(job, timestep=0.0015, hydrogen_mass=4.0), dry_run=True)
+    simulate(replace(job, timestep=0.0015, hydrogen_mass=4.0, threads=None), dry_run=True)
     assert "Warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "platform, ignored",
+    [("Reference", ["precision", "device", "threads"]), ("CPU", ["precision", "device"]), ("OpenCL", ["threads"])],
+)
+def test_options_without_effect_are_warned_of(
+    job: Options, capsys: pytest.CaptureFixture[str], platform: str, ignored: list[str]
+) -> None:
+    if platform not in PLATFORMS:
+        pytest.skip(f"no {platform} here")
+    simulate(replace(job, platform=platform, precision="double", device="0", threads=1), dry_run=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: --")]
+    assert lines == [f"Warning: --{option} has no effect on the platform {platform}" for option in ignored]
+
+
+def test_a_resumed_run_warns_too(job: Options, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate(replace(job, threads=None)) == 0 and job.out
+    assert "has no effect" not in capsys.readouterr().out
+    assert resume(job.out, {"time": 0.11, "threads": 2}) == 0
+    assert "Warning: --threads has no effect on the platform Reference" in capsys.readouterr().out
 
 
 # Set-ups made elsewhere

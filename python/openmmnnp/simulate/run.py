@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
     folder.lock()
     try:
         checkpoint, lines = read_checkpoint(folder.path)
-        for line in lines:
-            say(f"Warning: {line}.")
+        _warn(lines)
         if checkpoint is None:
             begun = [n for n in (files.LOG, f"trajectory.{options.trajectory_format}") if (folder / n).exists()]
             if lines or begun:
@@ -101,6 +100,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
         folder.write(values)
         done = next(phase for phase in run.phases if phase.name == checkpoint.phase)
         say(f"Going on with {folder.path} at {checkpoint.step * options.timestep:g} ps of {done.title}.")
+        _warn(summary.machine_warnings(run))
         status = run_phases(run, checkpoint, say)
         return _finish(run, status)
     finally:
@@ -112,7 +112,11 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
 
 def _announce(run: Run, built: Complex, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> None:
     say(summary.start(run, embedded, spec))
-    for line in summary.warnings(run, shortest_period(built.region)):
+    _warn(summary.warnings(run, shortest_period(built.region)))
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
         say(f"Warning: {line}")
 
 

@@ -16,7 +16,7 @@ from ..embedding import EmbeddedSystem
 from ..spec import ModelSpec
 from . import folder as files
 from .folder import INPUTS, model_name, now, processor, sha256, versions
-from .prepare import Run
+from .prepare import Run, without_effect
 from .progress import clock
 
 _WIDTH = 100
@@ -117,14 +117,20 @@ def _device_name(run: Run) -> str:
 
 
 def warnings(run: Run, period: float) -> list[str]:
-    """About the time step: `period` is that of the fastest bond of the region, in ps."""
-    step = run.options.timestep
+    """About options without effect and the time step: `period` is that of the fastest bond of the region, in ps."""
+    step, found = run.options.timestep, machine_warnings(run)
     if run.has_model and step > 0.1 * period:
-        return [
+        found.append(
             f"the time step of {1e3 * step:g} fs is more than a tenth of the period of the model's fastest bond "
             f"({1e3 * period:.1f} fs): use {1e2 * period:.2f} fs or less, or heavier hydrogens (--hydrogen-mass)"
-        ]
-    return []
+        )
+    return found
+
+
+def machine_warnings(run: Run) -> list[str]:
+    """About options that the platform does not have."""
+    options = without_effect(run.options, run.platform)
+    return [f"--{option} has no effect on the platform {run.platform.getName()}" for option in options]
 
 
 def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> dict[str, Any]:
