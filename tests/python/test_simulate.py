@@ -202,6 +202,7 @@ def test_a_dry_run_writes_nothing(job: Options, capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert job.out and not job.out.exists()
     assert "54 particles" in text and "springs" in text and "A dry run" in text
+    assert "friction 1/ps (10/ps while restrained)" in text and "removed from" not in text
 
 
 @pytest.mark.parametrize("timestep, warned", [(0.0005, False), (0.002, True)])

@@ -37,6 +37,7 @@ class Complex:
     positions: Any  # Quantity [N][3]
     atoms: tuple[int, ...]  # of the region
     region: openmm.System  # the MM terms of the region alone, without constraints where they are known
+    removed: Sequence[str] = ()  # from a System that was given: barostat and thermostat
 
 
 def build(options: Options, said: Callable[[str], None]) -> Complex:
@@ -47,7 +48,7 @@ def build(options: Options, said: Callable[[str], None]) -> Complex:
     check_inputs(options)
     random.seed(options.seed)  # Modeller places ions at random
     built = _from_molecules(options, said) if options.protein or options.ligand else _from_setup(options, said)
-    _remove_thermostats(built.system)
+    built.removed = _remove_thermostats(built.system)
     _join_molecules(built)
     return built
 
@@ -213,14 +214,20 @@ def _copy_masses(system: openmm.System, atoms: Sequence[int], region: openmm.Sys
         region.setParticleMass(i, system.getParticleMass(particle))
 
 
-def _remove_thermostats(system: openmm.System) -> None:
-    """Barostat and thermostat are the protocol's. Raises ValueError for barostats that it does not have."""
+def _remove_thermostats(system: openmm.System) -> list[str]:
+    """What was removed: barostat and thermostat are the protocol's.
+
+    Raises ValueError for barostats that it does not have.
+    """
+    removed = []
     for i in reversed(range(system.getNumForces())):
         kind = type(system.getForce(i)).__name__
         if "Barostat" in kind and kind != "MonteCarloBarostat":
             raise ValueError(f"the System holds a {kind}, and only the isotropic MonteCarloBarostat is supported here")
         if kind in ("MonteCarloBarostat", "AndersenThermostat"):
             system.removeForce(i)
+            removed.insert(0, kind)
+    return removed
 
 
 def _join_molecules(built: Complex) -> None:

@@ -111,7 +111,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
 
 
 def _announce(run: Run, built: Complex, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> None:
-    say(summary.start(run, embedded, spec))
+    say(summary.start(run, built, embedded, spec))
     _warn(summary.warnings(run, shortest_period(built.region)))
 
 
