@@ -13,10 +13,11 @@ from openmm import app, unit
 
 from ..region import region_system
 from .ligand import ligand_force_field, read_ligand
+from .molecules import make_whole
 from .options import Options
 from .read import AMBER, POSITIONS, existing, read_prmtop, read_structure, read_system
 from .select import select
-from .watch import Watch, make_whole, may_be_bond
+from .watch import Watch, may_be_bond
 
 _WATER_NAMES = {"HOH", "WAT"}
 # The least diagonal element of the box vectors, relative to the width; the box may shrink under pressure.
@@ -219,7 +220,7 @@ def _remove_thermostats(system: openmm.System) -> list[str]:
 
     Raises ValueError for barostats that it does not have.
     """
-    removed = []
+    removed: list[str] = []
     for i in reversed(range(system.getNumForces())):
         kind = type(system.getForce(i)).__name__
         if "Barostat" in kind and kind != "MonteCarloBarostat":
