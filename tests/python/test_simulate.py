@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import mdtraj
@@ -20,8 +22,10 @@ from conftest import PLATFORMS
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.cli import main
 from openmmnnp.export import save_pt2
+from openmmnnp.simulate import dynamics
 from openmmnnp.simulate.options import Options
 from openmmnnp.simulate.run import resume, simulate
+from openmmnnp.spec import read_spec, write_spec
 from simulations import TYK2, Springs, ligand, read_log, springs_energy, wet, write_job
 from systems import host_guest, residue
 
@@ -289,9 +293,7 @@ def test_a_setup_made_elsewhere(guest_files: Path, job: Options, amber: bool) ->
     tested = host_guest("complex-vacuum")
     guest = residue(tested.topology, "B2")
     reference = np.array(tested.positions.value_in_unit(unit.nanometer))[guest]
-    if not amber:
-        reference = np.round(reference, 4)  # the PDB file's
-    assert row["model_kJ/mol"] == pytest.approx(springs_energy(reference, final[guest]), rel=0.05)
+    assert row["model_kJ/mol"] == pytest.approx(springs_energy(reference, final[guest]), rel=1e-6)
 
 
 def test_the_command_line_runs_it(job: Options, capsys: pytest.CaptureFixture[str]) -> None:
@@ -346,6 +348,36 @@ def test_a_broken_bond_is_a_warning_or_an_exit_status(
     assert f"{names[0]}-{names[22]} broke" in text and "ps: bonds of the model's molecules changed" in text
     torn = positions_of(options.out / "changed_bonds.pdb")
     assert np.linalg.norm(torn[0] - torn[22]) > 1.5 * 0.107  # C and H
+
+
+def test_close_contacts_are_warned_of(
+    job: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time that the region comes closer than a distance, here the median of those in an equal run."""
+    job = replace(job, nvt=0.0)
+    assert simulate(job) == 0 and job.out
+    contacts = [(row["time_ps"], row["shortest_contact_nm"]) for row in read_log(job.out)]
+    assert "nm from others" not in capsys.readouterr().out
+    close = float(np.median([contact for _, contact in contacts]))
+    monkeypatch.setattr(dynamics, "CLOSE_CONTACT", close)
+    assert simulate(replace(job, out=tmp_path / "again")) == 0
+    expected = [
+        f"{time:g} ps: the model's atoms are {now:.3f} nm"
+        for (_, before), (time, now) in pairwise([(0.0, np.inf), *contacts])
+        if now < close <= before
+    ]
+    assert expected
+    assert re.findall(r"^Warning at (.* nm) from others; look at the", capsys.readouterr().out, re.M) == expected
+
+
+def test_a_model_of_other_elements_is_refused_at_the_start(job: Options) -> None:
+    assert job.model and job.out
+    spec = read_spec(job.model)
+    assert spec
+    write_spec(job.model, replace(spec, elements=[1, 6, 8]))
+    with pytest.raises(openmm.OpenMMException, match="has the atomic number (7|17), but the model knows only 1, 6, 8"):
+        simulate(job)
+    assert not job.out.exists()
 
 
 def test_a_package_runs_and_goes_on(job: Options, tmp_path: Path) -> None:
