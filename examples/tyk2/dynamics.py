@@ -12,6 +12,7 @@ from sampling import KB
 from tqdm import trange
 
 from openmmnnp import NNPForce
+from openmmnnp.simulate.report.analysis import slope
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,9 @@ def lengths(x: Array, pairs: Array) -> Array:
     return np.linalg.norm(x[pairs[:, 0]] - x[pairs[:, 1]], axis=-1)
 
 
-def drift(run: Run, blocks: int = 20) -> tuple[float, float]:
+def drift(run: Run) -> tuple[float, float]:
     """Slope of the total energy and its standard error, in kT (300 K) per ns and degree of freedom."""
-    y = run.total[: len(run.total) // blocks * blocks].reshape(blocks, -1).mean(axis=1)
-    t = (np.arange(blocks) + 0.5) / blocks * run.picoseconds / 1000
-    (slope, _), covariance = np.polyfit(t, y, 1, cov=True)
+    nanoseconds = np.arange(len(run.total)) / len(run.total) * run.picoseconds / 1000
     one = KB * KJ * 300 * (3 * len(ligand()[1]) - 3)
-    return float(slope / one), float(np.sqrt(covariance[0, 0]) / one)
+    value, error = slope(nanoseconds, run.total)
+    return value / one, error / one

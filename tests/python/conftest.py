@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import openmmnnp._core
+from devices import SPEC, WELL
 from helpers import Harmonic, scripted
 from models import Pair, Walls, pair_example, pair_spec, walls_example, walls_spec
 from openmmnnp import ModelSpec
@@ -55,6 +56,17 @@ def keep_locale() -> Iterator[None]:
 def platform(request: pytest.FixtureRequest) -> openmm.Platform:
     """Each platform that can run an NNPForce here."""
     return openmm.Platform.getPlatformByName(request.param)
+
+
+@pytest.fixture(params=[name for name in PLATFORMS if name in ("OpenCL", "CUDA")])
+def device(request: pytest.FixtureRequest) -> openmm.Platform:
+    """Each platform with a device."""
+    return openmm.Platform.getPlatform(request.param)
+
+
+@pytest.fixture(params=["single", "mixed", "double"])
+def precision(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
@@ -101,6 +113,12 @@ def positions() -> np.ndarray:
 
 
 @pytest.fixture
+def water() -> np.ndarray:
+    """Positions [4, 3] in nm; the nearest neighbor of particle 1 is particle 3, 0.05 nm away."""
+    return np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0.1, 0.05, 0]])
+
+
+@pytest.fixture
 def make_context() -> Callable[..., openmm.Context]:
     """Function (platform, force, positions, box=2.0, integrator) that makes a Context of one force, all masses being 1.
 
@@ -124,6 +142,15 @@ def make_context() -> Callable[..., openmm.Context]:
         return context
 
     return make
+
+
+@pytest.fixture
+def well(tmp_path: Path) -> Path:
+    """A float64 model that is not invariant under translation, so that it sees where OpenMM says a particle is."""
+    path = tmp_path / "well.pt"
+    scripted(WELL).save(str(path))
+    write_spec(path, SPEC)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openmm
+import pytest
 import torch
+
+from openmmnnp import NNPForce
 
 
 class Harmonic(torch.nn.Module):
@@ -106,3 +112,32 @@ def resources() -> tuple[int, int, int, int]:
         len(os.listdir("/proc/self/task")),
         len(private),
     )
+
+
+def energy(context: openmm.Context, **options: Any) -> float:
+    return context.getState(energy=True, **options).getPotentialEnergy()._value
+
+
+def derivatives(context: openmm.Context) -> dict[str, float]:
+    return dict(context.getState(parameterDerivatives=True).getEnergyParameterDerivatives())
+
+
+def counts(force: NNPForce, context: openmm.Context) -> tuple[int, int, int]:
+    """Evaluations, reused ones and skipped ones."""
+    found = force.getDiagnostics(context)
+    return found["evaluations"], found["reused"], found["skipped"]
+
+
+def fails(text: str) -> Any:
+    """Expects an OpenMMException with this text, without traces of C++."""
+    return pytest.raises(openmm.OpenMMException, match=f"(?s)^(?!.*(Exception raised from|frame #|c10::)).*{text}")
+
+
+def rewrite(path: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    """Copy an archive; change(name, data) gives the new content of an entry, or None to leave it out."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = change(name, old.read(name))
+            if data is not None:
+                new.writestr(name, data)
+    return target

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from openmmnnp import ModelSpec
+from openmmnnp import ModelSpec, NNPForce
 
+ELEMENTS = [8, 1, 1, 6]
 ENERGIES = {1: -13.5, 6: -1030.25, 8: -2042.5}
 
 
@@ -84,3 +87,24 @@ def walls_spec(**changes: Any) -> ModelSpec:
     outputs = ["energy", "forces", "centers", "columns"]
     values = {"length_unit": "nm", "energy_unit": "kJ/mol", "dtype": "float64", "inputs": inputs, "outputs": outputs}
     return ModelSpec("walls", **(values | {"particles": 4, "energy_offset": -1e6} | changes))
+
+
+def pair_force(path: Path, example: dict[str, Any], k: float = 0.25) -> NNPForce:
+    force = NNPForce(path, atomicNumbers=example["atomic_numbers"])
+    force.addGlobalParameter("k", k)
+    return force
+
+
+def set_up(**changes: Any) -> Callable[[NNPForce], None]:
+    """A function that prepares a force with the model Pair, but for what is changed."""
+
+    def apply(force: NNPForce) -> None:
+        for name, default in changes.get("parameters", [("k", 0.25)]):
+            force.addGlobalParameter(name, default)
+        force.setAtomicNumbers(changes.get("numbers", ELEMENTS))
+        if "particles" in changes:
+            force.setParticles(changes["particles"])
+        for method, arguments in changes.get("calls", []):
+            getattr(force, method)(*arguments)
+
+    return apply

@@ -17,39 +17,42 @@ from openmmnnp.simulate.options import Options
 from systems import alanine_dipeptide
 
 TYK2 = Path(__file__).parents[2] / "examples" / "tyk2"
-SPRING = 1e4  # kJ/mol/nm^2
+STIFFNESS, REACH = 1e4, 0.35  # kJ/mol/nm^2, nm
 
 
 class Springs(torch.nn.Module):
-    """Springs between all pairs within 0.35 nm of a geometry [n, 3] in nm; the spread is the mean distance."""
+    """Springs of a stiffness (kJ/mol/nm^2) between all pairs within a reach (nm) in a geometry [n, 3] in nm."""
 
-    def __init__(self, reference: torch.Tensor) -> None:
+    def __init__(self, reference: torch.Tensor, stiffness: float = STIFFNESS, reach: float = REACH) -> None:
         super().__init__()
+        self.stiffness = stiffness
         first, second = torch.triu_indices(len(reference), len(reference), 1)
         length = torch.linalg.norm(reference[first] - reference[second], dim=1)
-        near = length < 0.35
+        near = length < reach
         self.register_buffer("first", first[near])
         self.register_buffer("second", second[near])
         self.register_buffer("length", length[near])
 
-    def forward(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        r = torch.linalg.norm(positions[self.first] - positions[self.second], dim=1)
-        return 5e3 * torch.sum((r - self.length) ** 2), r.mean()
-
-
-class SpringsEnergy(Springs):
-    """The energy alone."""
+    def distances(self, positions: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.norm(positions[self.first] - positions[self.second], dim=1)
 
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
-        r = torch.linalg.norm(positions[self.first] - positions[self.second], dim=1)
-        return 5e3 * torch.sum((r - self.length) ** 2)
+        return 0.5 * self.stiffness * torch.sum((self.distances(positions) - self.length) ** 2)
+
+
+class SpringsWithSpread(Springs):
+    """Gives the mean distance as its spread."""
+
+    def forward(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        r = self.distances(positions)
+        return 0.5 * self.stiffness * torch.sum((r - self.length) ** 2), r.mean()
 
 
 def springs_energy(reference: np.ndarray, positions: np.ndarray) -> float:
     """The energy of Springs, in NumPy (kJ/mol, nm)."""
     before, now = (np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (reference, positions))
-    pairs = np.triu(before < 0.35, k=1)
-    return float(0.5 * SPRING * np.sum((now - before)[pairs] ** 2))
+    pairs = np.triu(before < REACH, k=1)
+    return float(0.5 * STIFFNESS * np.sum((now - before)[pairs] ** 2))
 
 
 def ligand() -> tuple[app.Topology, np.ndarray]:
@@ -102,7 +105,7 @@ def write_springs(path: Path, reference: np.ndarray) -> None:
         citation="none",
         particles=len(reference),
     )
-    model = Springs(torch.tensor(reference))
+    model = SpringsWithSpread(torch.tensor(reference))
     save_pt(model, spec, path, examples=[{"positions": reference}, {"positions": 1.01 * reference}])
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from openmm import app, unit
 
+from simulations import Springs
 from systems import host_guest, residue
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -25,28 +26,15 @@ def example() -> ModuleType:
     return module
 
 
-class ElasticNetwork(torch.nn.Module):
-    """Springs of 1e5 kJ/mol/nm^2 between all particles within 0.3 nm in a reference geometry [n, 3] in nm."""
-
-    def __init__(self, reference: torch.Tensor) -> None:
-        super().__init__()
-        first, second = torch.triu_indices(len(reference), len(reference), 1)
-        length = torch.linalg.norm(reference[first] - reference[second], dim=1)
-        near = length < 0.3
-        self.register_buffer("first", first[near])
-        self.register_buffer("second", second[near])
-        self.register_buffer("length", length[near])
-
-    def forward(self, positions: torch.Tensor) -> torch.Tensor:
-        r = torch.linalg.norm(positions[self.first] - positions[self.second], dim=1)
-        return 0.5e5 * torch.sum((r - self.length) ** 2)
+def save_springs(reference: np.ndarray, path: Path) -> None:
+    torch.jit.script(Springs(torch.tensor(reference), stiffness=1e5, reach=0.3)).save(str(path))
 
 
 def test_host_guest_runs(example, tmp_path, capsys):
     tested = host_guest("complex-explicit")
     guest = residue(tested.topology, "B2")
     reference = np.array(tested.positions.value_in_unit(unit.nanometer))[guest]
-    torch.jit.script(ElasticNetwork(torch.tensor(reference))).save(str(tmp_path / "b2.pt"))
+    save_springs(reference, tmp_path / "b2.pt")
     simulation, speed = example.run(*tested, guest, tmp_path / "b2.pt", steps=50, platform="CPU", out=tmp_path / "out")
     simulation.reporters.clear()  # closes their files
 
@@ -85,7 +73,7 @@ def test_readme_shows_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     tested = host_guest("complex-vacuum")
     guest = residue(tested.topology, "B2")
     reference = np.array(tested.positions.value_in_unit(unit.nanometer))[guest]
-    torch.jit.script(ElasticNetwork(torch.tensor(reference))).save(str(tmp_path / "model.pt"))
+    save_springs(reference, tmp_path / "model.pt")
     names = {"topology": tested.topology, "system": tested.system, "ligand_atoms": guest, "Simulation": app.Simulation}
     names["integrator"] = openmm.LangevinMiddleIntegrator(300, 1, 0.001)
     monkeypatch.chdir(tmp_path)

@@ -285,6 +285,8 @@ def test_an_infinite_energy_of_mm_ends_the_run(job: Options, tmp_path: Path) -> 
 def test_an_infinite_energy_before_dynamics(job: Options, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the energy is inf .* after minimizing \(MM\): do atoms overlap in the inpu"):
         simulate(with_wall(job, tmp_path, -10.0))
+    with pytest.raises(ValueError, match=r"inf kJ/mol at 0 ps of .*, before the first checkpoint: do atoms overlap"):
+        simulate(replace(with_wall(job, tmp_path, -10.0), minimize_steps=0), overwrite=True)
 
 
 # Signals, locks, folders

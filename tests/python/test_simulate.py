@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import mdtraj
@@ -20,9 +22,11 @@ from conftest import PLATFORMS
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.cli import main
 from openmmnnp.export import save_pt2
+from openmmnnp.simulate import dynamics
 from openmmnnp.simulate.options import Options
 from openmmnnp.simulate.run import resume, simulate
-from simulations import TYK2, SpringsEnergy, ligand, read_log, springs_energy, wet, write_job
+from openmmnnp.spec import read_spec, write_spec
+from simulations import TYK2, Springs, ligand, read_log, springs_energy, wet, write_job
 from systems import host_guest, residue
 
 KB = 0.00831446261815324  # kJ/mol/K
@@ -202,6 +206,7 @@ def test_a_dry_run_writes_nothing(job: Options, capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert job.out and not job.out.exists()
     assert "54 particles" in text and "springs" in text and "A dry run" in text
+    assert "friction 1/ps (10/ps while restrained)" in text and "removed from" not in text
 
 
 @pytest.mark.parametrize("timestep, warned", [(0.0005, False), (0.002, True)])
@@ -223,8 +228,29 @@ def test_a_long_time_step_is_warned_of(
 
 
 def test_heavy_hydrogens_allow_longer_steps(job: Options, capsys: pytest.CaptureFixture[str]) -> None:
-    simulate(replace(job, timestep=0.0015, hydrogen_mass=4.0), dry_run=True)
+    simulate(replace(job, timestep=0.0015, hydrogen_mass=4.0, threads=None), dry_run=True)
     assert "Warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "platform, ignored",
+    [("Reference", ["precision", "device", "threads"]), ("CPU", ["precision", "device"]), ("OpenCL", ["threads"])],
+)
+def test_options_without_effect_are_warned_of(
+    job: Options, capsys: pytest.CaptureFixture[str], platform: str, ignored: list[str]
+) -> None:
+    if platform not in PLATFORMS:
+        pytest.skip(f"no {platform} here")
+    simulate(replace(job, platform=platform, precision="double", device="0", threads=1), dry_run=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: --")]
+    assert lines == [f"Warning: --{option} has no effect on the platform {platform}" for option in ignored]
+
+
+def test_a_resumed_run_warns_too(job: Options, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate(replace(job, threads=None)) == 0 and job.out
+    assert "has no effect" not in capsys.readouterr().out
+    assert resume(job.out, {"time": 0.11, "threads": 2}) == 0
+    assert "Warning: --threads has no effect on the platform Reference" in capsys.readouterr().out
 
 
 # Set-ups made elsewhere
@@ -267,9 +293,7 @@ def test_a_setup_made_elsewhere(guest_files: Path, job: Options, amber: bool) ->
     tested = host_guest("complex-vacuum")
     guest = residue(tested.topology, "B2")
     reference = np.array(tested.positions.value_in_unit(unit.nanometer))[guest]
-    if not amber:
-        reference = np.round(reference, 4)  # the PDB file's
-    assert row["model_kJ/mol"] == pytest.approx(springs_energy(reference, final[guest]), rel=0.05)
+    assert row["model_kJ/mol"] == pytest.approx(springs_energy(reference, final[guest]), rel=1e-6)
 
 
 def test_the_command_line_runs_it(job: Options, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,12 +350,42 @@ def test_a_broken_bond_is_a_warning_or_an_exit_status(
     assert np.linalg.norm(torn[0] - torn[22]) > 1.5 * 0.107  # C and H
 
 
+def test_close_contacts_are_warned_of(
+    job: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time that the region comes closer than a distance, here the median of those in an equal run."""
+    job = replace(job, nvt=0.0)
+    assert simulate(job) == 0 and job.out
+    contacts = [(row["time_ps"], row["shortest_contact_nm"]) for row in read_log(job.out)]
+    assert "nm from others" not in capsys.readouterr().out
+    close = float(np.median([contact for _, contact in contacts]))
+    monkeypatch.setattr(dynamics, "CLOSE_CONTACT", close)
+    assert simulate(replace(job, out=tmp_path / "again")) == 0
+    expected = [
+        f"{time:g} ps: the model's atoms are {now:.3f} nm"
+        for (_, before), (time, now) in pairwise([(0.0, np.inf), *contacts])
+        if now < close <= before
+    ]
+    assert expected
+    assert re.findall(r"^Warning at (.* nm) from others; look at the", capsys.readouterr().out, re.M) == expected
+
+
+def test_a_model_of_other_elements_is_refused_at_the_start(job: Options) -> None:
+    assert job.model and job.out
+    spec = read_spec(job.model)
+    assert spec
+    write_spec(job.model, replace(spec, elements=[1, 6, 8]))
+    with pytest.raises(openmm.OpenMMException, match="has the atomic number (7|17), but the model knows only 1, 6, 8"):
+        simulate(job)
+    assert not job.out.exists()
+
+
 def test_a_package_runs_and_goes_on(job: Options, tmp_path: Path) -> None:
     """The same model as .pt2."""
     reference = ligand()[1]
     spec = ModelSpec("springs", "nm", "kJ/mol", "float64", particles=32)
     examples = [{"positions": reference}, {"positions": 1.01 * reference}]
-    save_pt2(SpringsEnergy(torch.tensor(reference)), spec, tmp_path / "springs.pt2", examples=examples)
+    save_pt2(Springs(torch.tensor(reference)), spec, tmp_path / "springs.pt2", examples=examples)
     options = replace(job, model=tmp_path / "springs.pt2")
     assert simulate(options) == 0 and options.out
     assert resume(options.out, {"time": 0.13}) == 0

@@ -226,16 +226,22 @@ def test_missing_hydrogens_are_named_or_added(job: Options, tmp_path: Path) -> N
     assert build(replace(bare, add_hydrogens=True), lambda text: None).topology.getNumAtoms() == 54
 
 
-def test_a_barostat_of_the_input_is_replaced(job: Options, tmp_path: Path) -> None:
+def test_barostat_and_thermostat_of_the_input_are_replaced(
+    job: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tested = water()
     with open(tmp_path / "water.pdb", "w") as file:
         app.PDBFile.writeFile(tested.topology, tested.positions, file)
     tested.system.addForce(openmm.MonteCarloBarostat(2.0, 300.0))
+    tested.system.addForce(openmm.AndersenThermostat(300.0, 1.0))
     (tmp_path / "water.xml").write_text(openmm.XmlSerializer.serialize(tested.system))
     options = replace(job, **SETUP, topology=tmp_path / "water.pdb", system=tmp_path / "water.xml", ml="resid 0")
     built = build(options, lambda text: None)
-    assert not any(isinstance(force, openmm.MonteCarloBarostat) for force in built.system.getForces())
+    kinds = {type(force).__name__ for force in built.system.getForces()}
+    assert not kinds & {"MonteCarloBarostat", "AndersenThermostat"}
     assert built.atoms == (0, 1, 2)
+    assert simulate(replace(options, mm_only=True, out=tmp_path / "run"), dry_run=True) == 0
+    assert "System that was given: MonteCarloBarostat, AndersenThermostat\n" in capsys.readouterr().out
 
 
 def wrapped_water(folder: Path, bonds: bool = True, box: bool = True) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from openmm import app, unit
 
 from ..region import region_system
 from .ligand import ligand_force_field, read_ligand
+from .molecules import make_whole
 from .options import Options
 from .read import AMBER, POSITIONS, existing, read_prmtop, read_structure, read_system
 from .select import select
-from .watch import Watch, make_whole, may_be_bond
+from .watch import Watch, may_be_bond
 
 _WATER_NAMES = {"HOH", "WAT"}
 # The least diagonal element of the box vectors, relative to the width; the box may shrink under pressure.
@@ -37,6 +38,7 @@ class Complex:
     positions: Any  # Quantity [N][3]
     atoms: tuple[int, ...]  # of the region
     region: openmm.System  # the MM terms of the region alone, without constraints where they are known
+    removed: Sequence[str] = ()  # from a System that was given: barostat and thermostat
 
 
 def build(options: Options, said: Callable[[str], None]) -> Complex:
@@ -47,7 +49,7 @@ def build(options: Options, said: Callable[[str], None]) -> Complex:
     check_inputs(options)
     random.seed(options.seed)  # Modeller places ions at random
     built = _from_molecules(options, said) if options.protein or options.ligand else _from_setup(options, said)
-    _remove_thermostats(built.system)
+    built.removed = _remove_thermostats(built.system)
     _join_molecules(built)
     return built
 
@@ -213,14 +215,20 @@ def _copy_masses(system: openmm.System, atoms: Sequence[int], region: openmm.Sys
         region.setParticleMass(i, system.getParticleMass(particle))
 
 
-def _remove_thermostats(system: openmm.System) -> None:
-    """Barostat and thermostat are the protocol's. Raises ValueError for barostats that it does not have."""
+def _remove_thermostats(system: openmm.System) -> list[str]:
+    """What was removed: barostat and thermostat are the protocol's.
+
+    Raises ValueError for barostats that it does not have.
+    """
+    removed: list[str] = []
     for i in reversed(range(system.getNumForces())):
         kind = type(system.getForce(i)).__name__
         if "Barostat" in kind and kind != "MonteCarloBarostat":
             raise ValueError(f"the System holds a {kind}, and only the isotropic MonteCarloBarostat is supported here")
         if kind in ("MonteCarloBarostat", "AndersenThermostat"):
             system.removeForce(i)
+            removed.insert(0, kind)
+    return removed
 
 
 def _join_molecules(built: Complex) -> None:

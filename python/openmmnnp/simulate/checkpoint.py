@@ -42,7 +42,7 @@ class Checkpoint:
             (folder / PREVIOUS).unlink(missing_ok=True)
             os.link(folder / CURRENT, folder / PREVIOUS)  # so that there is always a current one
         os.replace(aside, folder / CURRENT)
-        sync_folder(folder)
+        sync(folder)
 
 
 def read_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -69,20 +69,11 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force renames in a folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path) -> None:
-    """Force what was written to a file to disk."""
+def sync(path: Path) -> None:
+    """Force what was written to a file, or the renames in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,7 @@ from openmm import app, unit
 
 from ..force import NNPForce
 from . import folder as files
-from .checkpoint import Checkpoint, sync_file, write_text
+from .checkpoint import CURRENT, Checkpoint, sync, write_text
 from .output import Log, Trajectory, cut_back, sizes, subset
 from .prepare import Run, find_force
 from .progress import Bar
@@ -55,7 +55,7 @@ class Dynamics:
         self._use(run.context(phase))
         self._step = 0
         self._began, self._began_at = time.perf_counter(), 0
-        self._freedom = _degrees_of_freedom(run.system)
+        self._freedom, self._mass = _degrees_of_freedom(run.system), _mass(run.system)
         assert run.reference is not None
         self._watch = Watch(run.atoms, run.numbers, run.bonds, run.reference)
         self._known_changes: tuple[Any, ...] = ((), ())
@@ -108,9 +108,8 @@ class Dynamics:
             except openmm.OpenMMException as error:
                 reason = f"OpenMM can't read it ({error})"
         if reason:
-            self._use(
-                self._run.context(self._phase, checkpoint.step)
-            )  # not the random numbers of the first steps again
+            # A Context of this step: not the random numbers of the first steps again.
+            self._use(self._run.context(self._phase, checkpoint.step))
             self.context.setState(openmm.XmlSerializer.deserialize(checkpoint.state))
             self._said(f"The checkpoint's State is used, not its bits: {reason}. The continuation is not bit for bit.")
         cut_back(self._run.folder.path, checkpoint.sizes)
@@ -129,7 +128,7 @@ class Dynamics:
         )
         self._check_finite(state)
         self._trajectory.sync()
-        sync_file(self._run.folder / files.LOG)
+        sync(self._run.folder / files.LOG)
         Checkpoint(
             self._phase.name,
             self._step,
@@ -205,7 +204,7 @@ class Dynamics:
         }
         if self._run.periodic:
             volume = state.getPeriodicBoxVolume().value_in_unit(unit.nanometer**3)
-            row |= {"volume_nm3": volume, "density_g/mL": _mass(self._run.system) / volume * 1.66053906892e-3}
+            row |= {"volume_nm3": volume, "density_g/mL": self._mass / volume * 1.66053906892e-3}
         for name in {**self._run.groups, **({"restraints": GROUPS["restraints"]} if self._phase.restrained else {})}:
             row[f"{name}_kJ/mol"] = self._group_energy(name)
         if self._force is not None and self._has_spread:
@@ -261,12 +260,16 @@ class Dynamics:
         self._stopped = self._run.options.strict
 
     def _check_finite(self, state: openmm.State) -> None:
-        energy = state.getPotentialEnergy() + state.getKineticEnergy()
-        if not math.isfinite(energy._value):
-            raise ValueError(
-                f"the energy is {energy._value} kJ/mol at {self._time():g} ps of {self._phase.title}: the last "
-                "checkpoint was written before and is good; look at the trajectory for a clash, or use a shorter step"
-            )
+        energy = (state.getPotentialEnergy() + state.getKineticEnergy())._value
+        if math.isfinite(energy):
+            return
+        found = f"the energy is {energy} kJ/mol at {self._time():g} ps of {self._phase.title}"
+        if not (self._run.folder / CURRENT).exists():
+            raise ValueError(f"{found}, before the first checkpoint: do atoms overlap in the input?")
+        raise ValueError(
+            f"{found}: the last checkpoint was written before and is good; look at the trajectory for a clash, or use "
+            "a shorter step"
+        )
 
     # Figures
 
@@ -341,8 +344,9 @@ class Dynamics:
 def fingerprint(context: openmm.Context) -> dict[str, str]:
     """What must be equal for OpenMM to read its own checkpoint to the same bits."""
     platform = context.getPlatform()
+    versions = files.versions()
     found = {"platform": platform.getName(), "processor": files.processor()}
-    found |= {name: files.versions()[name] for name in ("openmm", "torch")}
+    found |= {name: versions[name] for name in ("openmm", "torch")}
     names = set(platform.getPropertyNames())
     for name in ("Precision", "DeviceName", "Threads"):
         if name in names:

@@ -83,6 +83,10 @@ _FILES, _RUN, _SYSTEM, _PROTOCOL = "files", "run", "system", "protocol"
 _OUTPUT, _MACHINE = "output", "machine"
 
 
+def _interval(help: str) -> Any:
+    return _option(help, group=_OUTPUT, dimension=q.TIME, above=0.0, or_none=True)
+
+
 @dataclass
 class Options:
     """The options of `openmm-nnp simulate`. Values are in the first unit of their dimension; None means not given.
@@ -182,26 +186,10 @@ class Options:
     )
 
     out: Path | None = _option("folder of the run", group=_OUTPUT, short=True, type=Path)
-    log_interval: float | None = _option(
-        "between lines of log.csv [a thousandth of the time, at most 1 ps]",
-        group=_OUTPUT,
-        dimension=q.TIME,
-        above=0.0,
-        or_none=True,
-    )
-    trajectory_interval: float | None = _option(
-        "between frames [a five-hundredth of the time, at most 10 ps]",
-        group=_OUTPUT,
-        dimension=q.TIME,
-        above=0.0,
-        or_none=True,
-    )
-    checkpoint_interval: float | None = _option(
-        "between checkpoints [about five minutes; 10,000 steps with --deterministic]",
-        group=_OUTPUT,
-        dimension=q.TIME,
-        above=0.0,
-        or_none=True,
+    log_interval: float | None = _interval("between lines of log.csv [a thousandth of the time, at most 1 ps]")
+    trajectory_interval: float | None = _interval("between frames [a five-hundredth of the time, at most 10 ps]")
+    checkpoint_interval: float | None = _interval(
+        "between checkpoints [about five minutes; 10,000 steps with --deterministic]"
     )
     trajectory_format: str = _option("format of the trajectory", "xtc", group=_OUTPUT, choices=("xtc", "dcd"))
     save: str = _option("atoms to save: all, solute, or an MDTraj selection", "all", group=_OUTPUT)

@@ -14,7 +14,7 @@ import numpy as np
 import openmm
 from openmm import app
 
-from .checkpoint import sync_file
+from .checkpoint import sync
 
 
 class Log:
@@ -70,7 +70,7 @@ class Trajectory:
     def sync(self) -> None:
         """Force the frames to disk."""
         if self.path.exists():
-            sync_file(self.path)
+            sync(self.path)
 
     def _xtc(self) -> Any:
         if self._file is None:  # kept, since opening counts all frames

@@ -23,6 +23,8 @@ from .protocol import Phase, assign_groups, integrator, phase_system, phases
 from .quantities import TIME
 from .select import select, solutes
 
+_PROPERTIES = {"precision": "Precision", "device": "DeviceIndex", "threads": "Threads"}  # OpenMM's names
+
 
 @dataclass
 class Run:
@@ -36,7 +38,7 @@ class Run:
     bonds: Sequence[tuple[int, int]]
     numbers: Sequence[int]
     saved: Sequence[int]  # in the trajectory
-    heavy: Sequence[int]  # restrained at first
+    restrained: Sequence[int]  # during NVT
     groups: Mapping[str, int]
     platform: openmm.Platform
     properties: dict[str, str]
@@ -64,7 +66,7 @@ class Run:
     def context(self, phase: Phase, step: int = 0) -> openmm.Context:
         """A new Context for a phase, with random numbers of their own for a beginning at `step`."""
         assert self.reference is not None
-        system = phase_system(self.system, phase, self.options, self.heavy, self.reference, step)
+        system = phase_system(self.system, phase, self.options, self.restrained, self.reference, step)
         return openmm.Context(system, integrator(self.options, phase, step), self.platform, self.properties)
 
 
@@ -143,7 +145,7 @@ def make_run(
         bonds=[(a.index, b.index) for a, b in topology.bonds() if a.index in members and b.index in members],
         numbers=[elements[i].atomic_number for i in atoms],
         saved=saved or range(topology.getNumAtoms()),
-        heavy=restrained,
+        restrained=restrained,
         groups=assign_groups(system),
         platform=platform,
         properties=properties,
@@ -166,13 +168,15 @@ def choose_platform(options: Options) -> tuple[openmm.Platform, dict[str, str]]:
     if name not in ours:
         raise ValueError(f"--platform {name} is none of {', '.join(ours)}, on which NNPForce runs here")
     platform = openmm.Platform.getPlatform(name)
-    wanted = {
-        "Precision": options.precision,
-        "DeviceIndex": options.device,
-        "Threads": None if options.threads is None else str(options.threads),
-        "DeterministicForces": "true" if options.deterministic else None,
-    }
-    return platform, {k: v for k, v in wanted.items() if v is not None and k in platform.getPropertyNames()}
+    wanted = {key: getattr(options, option) for option, key in _PROPERTIES.items()}
+    wanted["DeterministicForces"] = "true" if options.deterministic else None
+    return platform, {k: str(v) for k, v in wanted.items() if v is not None and k in platform.getPropertyNames()}
+
+
+def without_effect(options: Options, platform: openmm.Platform) -> list[str]:
+    """Names of options that were given and are none of the platform's."""
+    absent = [option for option, key in _PROPERTIES.items() if key not in platform.getPropertyNames()]
+    return [option for option in absent if getattr(options, option) != getattr(Options(), option)]
 
 
 def usable_platforms() -> list[str]:

@@ -72,15 +72,15 @@ def assign_groups(system: openmm.System) -> dict[str, int]:
 
 
 def phase_system(
-    base: openmm.System, phase: Phase, options: Options, heavy: Sequence[int], reference: Floats, step: int = 0
+    base: openmm.System, phase: Phase, options: Options, restrained: Sequence[int], reference: Floats, step: int = 0
 ) -> openmm.System:
-    """The System of a phase; `heavy` particles are restrained to `reference` [N][3] (nm) where it says so.
+    """The System of a phase; `restrained` particles are held at `reference` [N][3] (nm) where it says so.
 
     `step` is that at which a new sequence of random numbers begins.
     """
     system = copy.deepcopy(base)
-    if phase.restrained and options.restraint > 0 and heavy:
-        system.addForce(_restraint(system, options, heavy, reference))
+    if phase.restrained and options.restraint > 0 and restrained:
+        system.addForce(_restraint(system, options, restrained, reference))
     if phase.pressure is not None:
         barostat = openmm.MonteCarloBarostat(
             phase.pressure * unit.bar, options.temperature * unit.kelvin, BAROSTAT_INTERVAL
@@ -90,14 +90,14 @@ def phase_system(
     return system
 
 
-def _restraint(system: openmm.System, options: Options, heavy: Sequence[int], reference: Floats) -> openmm.Force:
+def _restraint(system: openmm.System, options: Options, restrained: Sequence[int], reference: Floats) -> openmm.Force:
     periodic = system.usesPeriodicBoundaryConditions()
     square = "periodicdistance(x, y, z, x0, y0, z0)^2" if periodic else "(x-x0)^2 + (y-y0)^2 + (z-z0)^2"
     force = openmm.CustomExternalForce(f"0.5*restraint*({square})")
     force.addGlobalParameter("restraint", options.restraint)
     for name in ("x0", "y0", "z0"):
         force.addPerParticleParameter(name)
-    for particle in heavy:
+    for particle in restrained:
         force.addParticle(particle, reference[particle])
     force.setName("restraints")
     force.setForceGroup(GROUPS["restraints"])

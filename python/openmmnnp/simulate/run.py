@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..spec import ModelSpec
 from . import folder as files
 from . import summary
 from .build import Complex, check_inputs
-from .checkpoint import Checkpoint, read_checkpoint, sync_file, write_text
+from .checkpoint import Checkpoint, read_checkpoint, sync, write_text
 from .dynamics import run_phases
 from .folder import INPUTS, RunFolder, check_unchanged, model_name
 from .options import Options
@@ -83,8 +83,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
     folder.lock()
     try:
         checkpoint, lines = read_checkpoint(folder.path)
-        for line in lines:
-            say(f"Warning: {line}.")
+        _warn(lines)
         if checkpoint is None:
             begun = [n for n in (files.LOG, f"trajectory.{options.trajectory_format}") if (folder / n).exists()]
             if lines or begun:
@@ -101,6 +100,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
         folder.write(values)
         done = next(phase for phase in run.phases if phase.name == checkpoint.phase)
         say(f"Going on with {folder.path} at {checkpoint.step * options.timestep:g} ps of {done.title}.")
+        _warn(summary.machine_warnings(run))
         status = run_phases(run, checkpoint, say)
         return _finish(run, status)
     finally:
@@ -111,8 +111,12 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
 
 
 def _announce(run: Run, built: Complex, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> None:
-    say(summary.start(run, embedded, spec))
-    for line in summary.warnings(run, shortest_period(built.region)):
+    say(summary.start(run, built, embedded, spec))
+    _warn(summary.warnings(run, shortest_period(built.region)))
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
         say(f"Warning: {line}")
 
 
@@ -151,7 +155,7 @@ def _write_inputs(run: Run, built: Complex, embedded: EmbeddedSystem | None, spe
             positions = [built.positions[i].value_in_unit(unit.nanometer) for i in atoms]
             app.PDBFile.writeFile(subset(run.topology, atoms), positions * unit.nanometer, file, keepIds=True)
     for name in names:
-        sync_file(folder / name)
+        sync(folder / name)
 
 
 def _keep_model(run: Run) -> None:
@@ -160,7 +164,7 @@ def _keep_model(run: Run) -> None:
         return
     copy = run.folder / model_name(run.options.model)
     shutil.copyfile(run.options.model, copy)
-    sync_file(copy)
+    sync(copy)
     force = find_force(run.system)
     if force is not None:
         force.setModelFile(copy)

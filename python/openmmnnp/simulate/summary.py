@@ -15,24 +15,24 @@ from openmm import unit
 from ..embedding import EmbeddedSystem
 from ..spec import ModelSpec
 from . import folder as files
+from .build import Complex
 from .folder import INPUTS, model_name, now, processor, sha256, versions
-from .prepare import Run
+from .prepare import Run, without_effect
 from .progress import clock
 
 _WIDTH = 100
 
 
-def start(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> str:
+def start(run: Run, built: Complex, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> str:
     """The block at the start: what runs where, what the model describes, what MM keeps."""
     o = run.options
-    parts = ", ".join(f"{phase.title} {phase.steps * o.timestep:g} ps" for phase in run.phases)
     rows = [
         ("system", f"{run.topology.getNumAtoms():,} particles, {_box(run)}"),
         ("platform", _platform_text(run)),
         ("units", "kJ/mol, nm, ps, K, bar"),
         *_model_rows(run, embedded, spec),
         ("time step", f"{o.timestep * 1e3:g} fs; {run.system.getNumConstraints():,} constraints"),
-        ("dynamics", f"Langevin at {o.temperature:g} K, friction {o.friction:g}/ps, seed {o.seed}: {parts}"),
+        *_dynamics_rows(run, built),
         (
             "log",
             f"every {o.log_interval:g} ps; frames every {o.trajectory_interval:g} ps, of {len(run.saved):,} particles",
@@ -65,6 +65,16 @@ def _model_rows(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | Non
         ("", _charges_text(run)),
         ("removed", str(embedded.removed)),
     ]
+    return rows
+
+
+def _dynamics_rows(run: Run, built: Complex) -> list[tuple[str, str]]:
+    o = run.options
+    friction = f"{o.friction:g}/ps" + (f" ({o.nvt_friction:g}/ps while restrained)" if run.phases[0].restrained else "")
+    parts = ", ".join(f"{phase.title} {phase.steps * o.timestep:g} ps" for phase in run.phases)
+    rows = [("dynamics", f"Langevin at {o.temperature:g} K, friction {friction}, seed {o.seed}: {parts}")]
+    if built.removed:
+        rows.append(("", f"removed from the System that was given: {', '.join(built.removed)}"))
     return rows
 
 
@@ -117,14 +127,20 @@ def _device_name(run: Run) -> str:
 
 
 def warnings(run: Run, period: float) -> list[str]:
-    """About the time step: `period` is that of the fastest bond of the region, in ps."""
-    step = run.options.timestep
+    """About options without effect and the time step: `period` is that of the fastest bond of the region, in ps."""
+    step, found = run.options.timestep, machine_warnings(run)
     if run.has_model and step > 0.1 * period:
-        return [
+        found.append(
             f"the time step of {1e3 * step:g} fs is more than a tenth of the period of the model's fastest bond "
             f"({1e3 * period:.1f} fs): use {1e2 * period:.2f} fs or less, or heavier hydrogens (--hydrogen-mass)"
-        ]
-    return []
+        )
+    return found
+
+
+def machine_warnings(run: Run) -> list[str]:
+    """About options that the platform does not have."""
+    options = without_effect(run.options, run.platform)
+    return [f"--{option} has no effect on the platform {run.platform.getName()}" for option in options]
 
 
 def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> dict[str, Any]:
@@ -148,7 +164,7 @@ def record(run: Run, embedded: EmbeddedSystem | None, spec: ModelSpec | None) ->
             "bonds": [[int(i), int(j)] for i, j in run.bonds],
             "charge": round(sum(_charges(run))),
             "saved": [] if len(run.saved) == run.topology.getNumAtoms() else [int(i) for i in run.saved],
-            "restrained": [int(i) for i in run.heavy],
+            "restrained": [int(i) for i in run.restrained],
         },
         "groups": dict(run.groups),
         "removed": [list(row) for row in embedded.removed] if embedded else [],

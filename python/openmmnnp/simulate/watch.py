@@ -10,6 +10,8 @@ import numpy as np
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from .molecules import nearest_image
+
 # In sums of covalent radii (Cordero et al., Dalton Trans. 2008, 2832): beyond it a bond is broken, below it one is new.
 BROKEN, FORMED = 1.5, 1.2
 CLOSE_CONTACT = 0.1  # nm, between the region and anything else
@@ -58,7 +60,7 @@ class Watch:
     def look(self, positions: Floats, box: Floats | None) -> Seen:
         """`positions` [N][3] of all particles in nm, unwrapped or not, and the box's rows [3][3] (None: no box)."""
         region = positions[self._atoms]
-        vectors = _nearest_image(region[:, None] - region[None, :], box)
+        vectors = nearest_image(region[:, None] - region[None, :], box)
         distances = np.linalg.norm(vectors, axis=-1) / self._sums
         upper = np.triu(np.ones_like(self._bonded), k=1)
         broken = self._pairs(self._bonded & upper & (distances > BROKEN))
@@ -70,10 +72,10 @@ class Watch:
 
     def _contact(self, positions: Floats, region: Floats, box: Floats | None) -> float:
         """The shortest distance from the region to another particle; infinite where there is none within 0.5 nm."""
-        whole = region[0] + _nearest_image(region - region[0], box)
+        whole = region[0] + nearest_image(region - region[0], box)
         center = whole.mean(axis=0)
         reach = np.linalg.norm(whole - center, axis=1).max() + 0.5
-        others = _nearest_image(np.delete(positions, self._atoms, axis=0) - center, box)
+        others = nearest_image(np.delete(positions, self._atoms, axis=0) - center, box)
         near = others[np.einsum("ij,ij->i", others, others) < reach**2]
         if len(near) == 0:
             return math.inf
@@ -83,35 +85,3 @@ class Watch:
 def may_be_bond(number1: int, number2: int, distance: float) -> bool:
     """Is a constraint of this length (nm) one of a bond, not of an angle?"""
     return bool(distance < BROKEN * 0.1 * (covalent_radii[number1] + covalent_radii[number2]))
-
-
-def make_whole(positions: Floats, bonds: Iterable[tuple[int, int]], box: Floats | None) -> None:
-    """Move particles by box vectors, in place, so that bonded ones are neighbors.
-
-    `positions` [N][3] and `box` [3][3] in nm.
-    """
-    neighbors: dict[int, list[int]] = {}
-    for i, j in bonds:
-        neighbors.setdefault(i, []).append(j)
-        neighbors.setdefault(j, []).append(i)
-    placed: set[int] = set()
-    for first in neighbors:
-        waiting = [] if first in placed else [first]
-        placed.add(first)
-        while waiting:
-            i = waiting.pop()
-            for j in neighbors[i]:
-                if j not in placed:
-                    positions[j] = positions[i] + _nearest_image(positions[j] - positions[i], box)
-                    placed.add(j)
-                    waiting.append(j)
-
-
-def _nearest_image(vectors: Floats, box: Floats | None) -> Floats:
-    """Vectors reduced to the nearest image in a box in OpenMM's reduced form."""
-    if box is None:
-        return vectors
-    reduced: Floats = vectors.copy()
-    for k in (2, 1, 0):
-        reduced -= np.round(reduced[..., k : k + 1] / box[k, k]) * box[k]
-    return reduced

@@ -11,7 +11,7 @@ from . import plots
 from .analysis import Estimate, mean
 from .geometry import dihedrals, rotatable_torsions
 from .page import Section, number, plus_minus
-from .run_folder import Missing, Run
+from .run_folder import Missing, RunRecord
 from .study import Study
 from .trajectory import Trajectory, ligand_rmsd, read_trajectory
 
@@ -62,7 +62,9 @@ def energies(section: Section, study: Study) -> None:
     section.numbers |= {"production": numbers}
 
 
-def _panels(columns: Iterable[str], logs: Mapping[Run, Mapping[str, Array]], study: Study) -> Iterable[plots.Panel]:
+def _panels(
+    columns: Iterable[str], logs: Mapping[RunRecord, Mapping[str, Array]], study: Study
+) -> Iterable[plots.Panel]:
     """A panel for each column that changes with time in some run."""
     for name in columns:
         curves = []
@@ -76,7 +78,7 @@ def _panels(columns: Iterable[str], logs: Mapping[Run, Mapping[str, Array]], stu
             yield plots.Panel(_quantity(name, relative), curves)
 
 
-def _has_log(run: Run, section: Section) -> bool:
+def _has_log(run: RunRecord, section: Section) -> bool:
     try:
         if run.log:
             return True
@@ -105,7 +107,7 @@ def _cell(estimate: Estimate | None) -> str:
 
 def structure(section: Section, study: Study) -> None:
     """RMSD of the ligand and histograms of its torsions."""
-    found: dict[Run, Trajectory] = {}
+    found: dict[RunRecord, Trajectory] = {}
     for run in study.runs:
         try:
             found[run] = read_trajectory(run)
@@ -137,7 +139,7 @@ def structure(section: Section, study: Study) -> None:
     _torsions(section, study, {run: trajectory.region[1:] for run, trajectory in found.items()})
 
 
-def _torsions(section: Section, study: Study, regions: Mapping[Run, Array]) -> None:
+def _torsions(section: Section, study: Study, regions: Mapping[RunRecord, Array]) -> None:
     main = study.main
     torsions = rotatable_torsions(main.numbers, main.bonds)
     if not torsions:
@@ -168,10 +170,10 @@ def _torsions(section: Section, study: Study, regions: Mapping[Run, Array]) -> N
     }
 
 
-def _style(run: Run) -> str:
+def _style(run: RunRecord) -> str:
     return "mm" if run.mm_only else "model"
 
 
-def _rank(run: Run, study: Study) -> int:
+def _rank(run: RunRecord, study: Study) -> int:
     """The place of a run among those of its kind."""
     return [other for other in study.runs if other.mm_only == run.mm_only].index(run)

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..molecules import make_whole, molecules, neighbors, tree
+
 __all__ = ["assembled", "dihedrals", "rotatable_torsions", "superposed"]
 
 Array = NDArray[np.float64]
-Pairs = Iterable[tuple[int, int]]
-
-
-def neighbors(n: int, bonds: Pairs) -> list[list[int]]:
-    """The atoms bonded to each of `n` atoms, in ascending order."""
-    bonded: list[set[int]] = [set() for _ in range(n)]
-    for i, j in bonds:
-        bonded[i].add(j)
-        bonded[j].add(i)
-    return [sorted(atoms) for atoms in bonded]
-
-
-def tree(start: int, bonded: Sequence[Sequence[int]], cut: frozenset[int] = frozenset()) -> list[tuple[int, int]]:
-    """(atom, its parent) for all atoms reached from `start`, parents first; the bond between the two in `cut` is gone.
-
-    `start` is its own parent.
-    """
-    found, seen = [(start, start)], {start}
-    for atom, _ in found:  # grows while it is read
-        for other in bonded[atom]:
-            if other not in seen and {atom, other} != cut:
-                seen.add(other)
-                found.append((other, atom))
-    return found
+Pairs = Sequence[tuple[int, int]]
 
 
 def assembled(positions: Array, boxes: Array | None, bonds: Pairs) -> Array:
@@ -44,21 +23,17 @@ def assembled(positions: Array, boxes: Array | None, bonds: Pairs) -> Array:
     """
     if boxes is None:
         return positions
-    fractional = np.einsum("fni,fij->fnj", positions, np.linalg.inv(boxes))
-    bonded = neighbors(positions.shape[1], bonds)
+    whole: Array = positions.copy()
+    make_whole(whole, bonds, boxes)
+    inverse = np.linalg.inv(boxes)
     first: Array | None = None
-    left = set(range(len(bonded)))
-    while left:
-        molecule = tree(min(left), bonded)
+    for molecule in molecules(positions.shape[1], bonds):
         atoms = [atom for atom, _ in molecule]
-        left -= set(atoms)
-        for atom, parent in molecule[1:]:
-            fractional[:, atom] -= np.round(fractional[:, atom] - fractional[:, parent])
-        center = fractional[:, atoms].mean(axis=1)
+        center = np.einsum("fi,fij->fj", whole[:, atoms].mean(axis=1), inverse)
         first = center if first is None else first
         away = center - first
-        fractional[:, atoms] += (np.unwrap(away, period=1.0, axis=0) - away)[:, None]
-    return np.asarray(np.einsum("fni,fij->fnj", fractional, boxes))
+        whole[:, atoms] += np.einsum("fi,fij->fj", np.unwrap(away, period=1.0, axis=0) - away, boxes)[:, None]
+    return whole
 
 
 def rotatable_torsions(numbers: Sequence[int], bonds: Pairs) -> list[tuple[int, int, int, int]]:

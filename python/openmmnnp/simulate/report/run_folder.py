@@ -16,7 +16,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app
 
-__all__ = ["Missing", "Run", "read_runs"]
+__all__ = ["Missing", "RunRecord", "read_runs"]
 
 Array = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class RunRecord:
     """A run folder. What may lack in a young run is read when it is asked for, and raises Missing then."""
 
     folder: Path
@@ -143,7 +143,7 @@ class Run:
         return path
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
     """Run folders with labels that tell them apart.
 
     Raises ValueError if there are none or their regions differ, FileNotFoundError if a folder holds no run.yaml.
@@ -165,7 +165,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         for label, folder in zip(named, map(Path.resolve, folders), strict=True)
     ]
     labels = [label if unique.count(label) == 1 else f"{label} {i + 1}" for i, label in enumerate(unique)]
-    runs = [Run(*values) for values in zip(folders, infos, labels, strict=True)]
+    runs = [RunRecord(*values) for values in zip(folders, infos, labels, strict=True)]
     built = [run for run in runs if (run.folder / "topology.pdb").is_file()]
     for run in built[1:]:
         if run.numbers != built[0].numbers:

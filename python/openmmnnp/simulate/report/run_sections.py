@@ -9,7 +9,7 @@ from . import plots
 from .drawing import drawing
 from .geometry import rotatable_torsions
 from .page import Section, number
-from .run_folder import Missing, Run
+from .run_folder import Missing, RunRecord
 from .study import Study
 
 __all__ = ["limits", "provenance", "speed"]
@@ -50,7 +50,7 @@ def provenance(section: Section, study: Study) -> None:
     }
 
 
-def _picture(run: Run) -> plots.Image | None:
+def _picture(run: RunRecord) -> plots.Image | None:
     try:
         turned = [torsion[1:3] for torsion in rotatable_torsions(run.numbers, run.bonds)]
         return drawing(run.numbers, run.names, run.bonds, int(run.info["region"].get("charge") or 0), turned)

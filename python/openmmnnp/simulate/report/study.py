@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..progress import Bar
 from .evaluate import Evaluated, Potential, mm_potential, model_potential
 from .frames import Frames, read_frames
-from .run_folder import Missing, Run
+from .run_folder import Missing, RunRecord
 
 __all__ = ["MOST_EVALUATIONS", "Study"]
 
@@ -27,14 +27,14 @@ MOST_EVALUATIONS = 2000  # of frames of one split
 class Study:
     """Runs, labelled frames, other models to compare with, picoseconds of NVE, and whether progress is shown."""
 
-    runs: Sequence[Run]
+    runs: Sequence[RunRecord]
     frames_file: Path | None
     model_files: Sequence[Path]
     nve: float
     progress: bool
 
     @cached_property
-    def main(self) -> Run:
+    def main(self) -> RunRecord:
         """The run that the sections on the model are about: the first one with the model, else the first."""
         return next((run for run in self.runs if not run.mm_only), self.runs[0])
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import assembled, superposed
-from .run_folder import Missing, Run
+from .run_folder import Missing, RunRecord
 
 __all__ = ["Trajectory", "last_positions", "ligand_rmsd", "read_trajectory"]
 
@@ -30,7 +30,7 @@ class Trajectory:
     backbone: Array
 
 
-def read_trajectory(run: Run, last: bool = False) -> Trajectory:
+def read_trajectory(run: RunRecord, last: bool = False) -> Trajectory:
     """The trajectory of a run, or its last frame only. Raises Missing if there is none."""
     import mdtraj
 
@@ -50,7 +50,7 @@ def read_trajectory(run: Run, last: bool = False) -> Trajectory:
     return Trajectory(_times(run, loaded), positions[:, :n], positions[:, n:])
 
 
-def last_positions(run: Run) -> tuple[Array, str]:
+def last_positions(run: RunRecord) -> tuple[Array, str]:
     """Positions [n, 3] of the region at the end of the run, whole, and the name of their file."""
     import mdtraj
 
@@ -73,7 +73,7 @@ def ligand_rmsd(trajectory: Trajectory, heavy: NDArray[np.int64]) -> Array:
     return np.asarray(np.sqrt(np.square(moved[1:] - moved[0]).sum(axis=-1).mean(axis=-1)))
 
 
-def _frames(run: Run, topology: Any, atoms: NDArray[np.int64], last: bool) -> Any:
+def _frames(run: RunRecord, topology: Any, atoms: NDArray[np.int64], last: bool) -> Any:
     """All frames or the last one, as MDTraj's Trajectory; without a frame that was cut when the run was killed."""
     import mdtraj
 
@@ -97,7 +97,7 @@ def _backbone(topology: Any, region: set[int]) -> NDArray[np.int64]:
     return np.array(found if len(found) > 3 else [], dtype=int)
 
 
-def _same_atoms(full: Any, part: Any, wanted: NDArray[np.int64], run: Run) -> NDArray[np.int64]:
+def _same_atoms(full: Any, part: Any, wanted: NDArray[np.int64], run: RunRecord) -> NDArray[np.int64]:
     """Indices in `part` of the atoms `wanted` of `full`: the same residue number, residue and name."""
 
     def keys(topology: Any) -> list[tuple[Any, ...]]:  # equal ones, in other chains, are told apart by their order
@@ -127,7 +127,7 @@ def _boxes(start: Any, loaded: Any) -> Array | None:
     return np.concatenate([first, boxes]).astype(float)
 
 
-def _times(run: Run, loaded: Any) -> Array:
+def _times(run: RunRecord, loaded: Any) -> Array:
     """Times [frames] in ps from the start of production: an XTC knows them, for a DCD they are those of the log."""
     n = len(loaded.time)
     if run.trajectory.suffix == ".xtc" and n > 1 and np.all(np.diff(loaded.time) > 0):
