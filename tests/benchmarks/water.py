@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -318,6 +319,7 @@ def main() -> None:
         settings = {"platform": arguments.platform, "blocks": arguments.blocks, "steps_a_block": STEPS}
         results = surroundings() | settings | {"rows": rows, "same_drift": same_drift(rows)}
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    sys.exit(0 if same_drift(rows) else 1)
 
 
 if __name__ == "__main__":
