@@ -19,7 +19,7 @@ help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations"
-	@echo "make bench  what NNPForce costs beside its model"
+	@echo "make bench  what NNPForce and its neighbor list cost beside a model (half an hour)"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
 $(bin)/.tools: pyproject.toml
@@ -63,6 +63,8 @@ test-long: install $(bin)/.tests
 bench: install $(bin)/.tests
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py
 	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/overlap.py
+	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/neighbors.py
+	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/water.py
 
 clean:
 	rm -rf $(VENV) build
