@@ -14,6 +14,7 @@ constexpr int wordSize = 32;          // candidates that make up a word
 constexpr int64_t leastEdges = 64;    // for which there is room at first
 constexpr double slack = 1.2;         // room beyond what is needed or expected
 constexpr int neighborsInVacuum = 60; // expected within the range: as in an organic liquid, about 0.5 nm
+constexpr double mostExpected = 256;  // likewise in any box, which need not be the one that will be used
 
 int64_t roundUp(double count) {
     return wordSize * static_cast<int64_t>(std::ceil(count / wordSize));
@@ -83,8 +84,9 @@ DeviceNeighbors::DeviceNeighbors(OpenMM::ComputeContext& context, int numParticl
 void DeviceNeighbors::estimateSizes(const double box[9]) {
     const double volume = box[0] * box[4] * box[8];
     const auto expect = [&](double within) {
-        const double inVacuum = std::min(neighborsInVacuum, numParticles - 1) * std::pow(within / range, 3);
-        return options.periodic ? numParticles / volume * 4.19 * std::pow(within, 3) : inVacuum;
+        const double inBox = numParticles / volume * 4.19 * std::pow(range, 3);
+        const double inRange = options.periodic ? inBox : std::min(neighborsInVacuum, numParticles - 1);
+        return std::min(inRange, mostExpected) * std::pow(within / range, 3);
     };
     rowCapacity = static_cast<int>(roundUp(slack * expect(range) + 8));
     const double numPairs = numParticles * expect(options.cutoff) * (options.full ? 1 : 0.5);
@@ -216,7 +218,7 @@ bool DeviceNeighbors::fits() {
         numBuilds = values[2];
         isKnown = true;
     }
-    return numEdges <= capacity && longestRow <= rowCapacity;
+    return longestRow <= rowCapacity && (numEdges <= capacity || layout.fixedCapacity > 0);
 }
 
 /** Nothing that was enqueued may use the old arrays when they go. */

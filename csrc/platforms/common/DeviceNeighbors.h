@@ -36,6 +36,8 @@ struct EdgeLayout {
  */
 class DeviceNeighbors {
 public:
+    static constexpr int numNumbers = 3; // that reach the host
+
     /** All lengths are in the model's unit; `box` [9] is that of now, from which sizes are estimated. */
     static std::shared_ptr<DeviceNeighbors> make(OpenMM::ComputeContext& context, int numParticles,
                                                  const NeighborOptions& options, const EdgeLayout& layout,
@@ -45,9 +47,18 @@ public:
 
     /** Enqueue finding the edges; positions are [n][3] of the model's dtype, the rows of the box its vectors. */
     void enqueue(OpenMM::ComputeArray& positions, const double box[9]);
-    /** Wait for the number of edges of this evaluation.  False: they did not fit, and the evaluation is void. */
+    /**
+     * Wait for the number of edges of this evaluation.  False: they did not fit, and the evaluation is void.  A fixed
+     * capacity that is too small is the caller's to see.
+     */
     bool fits();
 
+    const NeighborOptions& getOptions() const {
+        return options;
+    }
+    const EdgeLayout& getLayout() const {
+        return layout;
+    }
     OpenMM::ComputeArray& getEdges() {
         return edges; // [2][capacity]: centers, neighbors
     }
