@@ -24,7 +24,11 @@ from openmmnnp.spec import read_spec, write_spec
 MakeForce = Callable[..., NNPForce]
 
 
-@pytest.fixture(params=[(name, "host") for name in PLATFORMS if name != "CUDA"], ids="-".join)
+PLACES = [(name, "host") for name in PLATFORMS if name != "CUDA"]
+PLACES += [(name, "device") for name in PLATFORMS if name in ("OpenCL", "CUDA")]
+
+
+@pytest.fixture(params=PLACES, ids="-".join)
 def place(request: pytest.FixtureRequest) -> tuple[openmm.Platform, bool]:
     """Each platform with each place where it can find the edges."""
     name, where = request.param
