@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <functional>
 #include <openmm/Context.h>
 #include <openmm/VerletIntegrator.h>
 #include <openmm/opencl/OpenCLContext.h>
@@ -32,7 +30,7 @@ void expect(bool condition, const std::string& what) {
 using Box = std::array<double, 9>;
 using Edge = std::array<int, 5>; // center, neighbor, cell
 
-[[maybe_unused]] Box cube(double size) {
+Box cube(double size) {
     return {size, 0, 0, 0, size, 0, 0, 0, size};
 }
 
@@ -208,23 +206,139 @@ void testGas(Device& device, const std::string& what, int n, const NeighborOptio
     }
 }
 
+/** Random gases of 1 to 2,000 particles: those for which one launch does all, those with bins, and in between. */
+void testGases(Device& device) {
+    const Box slanted = {1, 0, 0, 0.4, 0.9, 0, -0.35, 0.3, 1.1};
+    for (const int n : {1, 2, 17, 128, 129, 513, 2000})
+        for (const bool periodic : {false, true}) {
+            Box box = slanted;
+            for (double& value : box)
+                value *= std::cbrt(n / 100.0) + 0.2;
+            const std::string what = periodic ? "periodic" : "vacuum";
+            testGas<float, int64_t>(device, what + ", full", n, {0.5, 0.1, true, periodic, true}, box, false, 0);
+            testGas<double, int32_t>(device, what + ", half, far away", n, {0.4, 0.05, false, periodic, true}, box,
+                                     true, 5);
+        }
+}
+
+/** Simple cubic lattices in boxes of one cell and more: particles on faces of bins, pairs exactly at the cutoff. */
+void testCrystals(Device& device) {
+    for (const int cells : {1, 2, 9})
+        for (const double cutoff : {1.0, 2.0, std::nextafter(2.0, 3.0), 2.3})
+            for (const bool full : {true, false}) {
+                std::vector<double> x;
+                for (int i = 0; i < cells * cells * cells; i++)
+                    for (const int place : {i % cells, i / cells % cells, i / cells / cells})
+                        x.push_back(place);
+                const NeighborOptions options{cutoff, 0.25, full, true, true};
+                const Box box = cube(cells);
+                List<double, int32_t> list(device, static_cast<int>(x.size() / 3), options, box);
+                list.update(x, box);
+                expect(list.get(box) == searchAll(x, options, box),
+                       "crystal of " + std::to_string(cells) + " cells, cutoff " + std::to_string(cutoff));
+            }
+}
+
+/** Particles that gather in one place do not fit any more: then everything grows, and nothing is lost. */
+void testGrowth(Device& device) {
+    for (const int n : {100, 700}) {
+        const Box box = cube(4);
+        const NeighborOptions options{0.5, 0.1, true, true, true};
+        List<float, int64_t> list(device, n, options, box);
+        std::vector<float> x = gas<float>(n, box);
+        expect(list.update(x, box) == 1 && (*list).getNumGrowths() == 0, "a gas fits at first");
+        for (float& value : x)
+            value *= 0.1f;
+        const int tries = list.update(x, box);
+        expect(tries > 1 && tries < 4 && (*list).getNumGrowths() == tries - 1, "a cluster does not fit, but then does");
+        expect(list.get(box) == searchAll(x, options, box), "no pair of a cluster is lost");
+        expect(list.update(x, box) == 1, "what has grown stays");
+    }
+}
+
+/** Too many for the model: said, and not grown. */
+void testFixedCapacity(Device& device) {
+    const Box box = cube(2);
+    const NeighborOptions options{0.5, 0.1, true, true, true};
+    List<float, int64_t> list(device, 50, options, box, false, 100);
+    std::vector<float> x = gas<float>(50, box);
+    list.update(x, box);
+    expect((*list).getCapacity() == 100 && (*list).getNumEdges() == int64_t(searchAll(x, options, box).size()),
+           "a fixed capacity is kept, and the number of pairs known");
+    for (float& value : x)
+        value *= 4;
+    list.update(x, cube(8));
+    expect(list.get(cube(8)) == searchAll(x, options, cube(8)), "later there may be fewer");
+}
+
+/** Candidates are found when needed, and edges are the same whenever they were. */
+void testSkins(Device& device) {
+    for (const int n : {64, 300}) {
+        Box box = cube(1.8);
+        std::vector<float> x = gas<float>(n, box);
+        std::vector<std::unique_ptr<List<float, int64_t>>> lists;
+        for (const double skin : {0.0, 0.06, 0.4})
+            lists.push_back(
+                std::make_unique<List<float, int64_t>>(device, n, NeighborOptions{0.5, skin, true, true, true}, box));
+        for (int step = 0; step < 12; step++) {
+            std::vector<std::vector<Edge>> found;
+            for (auto& list : lists) {
+                list->update(x, box);
+                found.push_back(list->get(box));
+            }
+            expect(!found[0].empty() && found[0] == found[1] && found[0] == found[2], "any skin gives the same edges");
+            for (float& value : x)
+                value += static_cast<float>(uniform(-0.01, 0.01));
+            if (step == 6)
+                box[0] *= 1.001;
+        }
+        const auto builds = [&](int i) { return (**lists[i]).getNumBuilds(); };
+        expect(builds(0) >= 12 && builds(1) < builds(0) && builds(2) < builds(1) && builds(2) >= 2,
+               "the larger the skin, the fewer builds; a new box is one");
+    }
+}
+
+/** In one evaluation the second call does nothing, in the next one it does. */
+void testSharing(Device& device) {
+    const Box box = cube(2);
+    List<float, int64_t> list(device, 200, {0.5, 0.1, true, true, true}, box);
+    const std::vector<float> x = gas<float>(200, box), other = gas<float>(200, box);
+    list.update(x, box);
+    const std::vector<Edge> edges = list.get(box);
+    list.positions.upload(other);
+    (*list).enqueue(list.positions, box.data());
+    expect((*list).fits() && list.get(box) == edges, "a second call is no work");
+    list.update(other, box);
+    expect(list.get(box) != edges, "unless it belongs to another evaluation");
+}
+
+/** Not a crash, nor an endless search. */
+void testNowhere(Device& device) {
+    for (const int n : {100, 600})
+        for (const bool periodic : {true, false}) {
+            const Box box = cube(2);
+            std::vector<float> x = gas<float>(n, box);
+            x[4] = NAN;
+            x[6] = INFINITY;
+            x[9] = 1e30f;
+            List<float, int64_t> list(device, n, {0.5, 0.1, true, periodic, true}, box);
+            list.update(x, box);
+            for (const Edge& edge : list.get(box))
+                expect(edge[0] > 3 || edge[0] == 0, "what is nowhere has no neighbors");
+        }
+}
+
 } // namespace
 
 extern "C" int testNeighbors() {
     Device device;
-    const Box slanted = {2.2, 0, 0, 0.9, 2.1, 0, -0.8, 0.7, 2.3};
-    for (const int n : {1, 2, 3, 17, 64, 128, 129, 500, 513, 2000})
-        for (const bool periodic : {false, true})
-            for (const bool full : {true, false}) {
-                const double size = std::cbrt(n / 100.0) + 0.2;
-                Box box = slanted;
-                for (double& value : box)
-                    value *= size / 2.2;
-                const NeighborOptions options{0.5, 0.1, full, periodic, true};
-                const std::string what = std::string(periodic ? "periodic" : "vacuum") + (full ? " full" : " half");
-                testGas<float, int64_t>(device, what, n, options, box, false, 0);
-                testGas<double, int32_t>(device, what + " far away", n, options, box, true, 5);
-            }
+    testGases(device);
+    testCrystals(device);
+    testGrowth(device);
+    testFixedCapacity(device);
+    testSkins(device);
+    testSharing(device);
+    testNowhere(device);
     std::printf("%d failures\n", numFailures);
     std::fflush(stdout);
     return numFailures;

@@ -144,7 +144,8 @@ for step in $steps; do
             tests/gpu
         OPENMMNNP_TEST_PLATFORM=CUDA attempt test_common "${TIME_TEST:-200}" "$python" -m pytest -q \
             -p no:cacheprovider -o filterwarnings=default -k CUDA \
-            tests/python/test_devices.py tests/python/test_features.py tests/python/test_force_api.py
+            tests/python/test_devices.py tests/python/test_features.py tests/python/test_force_api.py \
+            tests/python/test_neighbors.py
         ;;
     sanitize)
         attempt models 120 "$python" tests/gpu/models_for_short.py "$work"

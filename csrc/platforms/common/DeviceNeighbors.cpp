@@ -88,7 +88,7 @@ void DeviceNeighbors::estimateSizes(const double box[9]) {
         const double inRange = options.periodic ? inBox : std::min(neighborsInVacuum, numParticles - 1);
         return std::min(inRange, mostExpected) * std::pow(within / range, 3);
     };
-    rowCapacity = static_cast<int>(roundUp(slack * expect(range) + 8));
+    rowCapacity = static_cast<int>(roundUp(expect(range) + 6 * std::sqrt(expect(range)) + 8));
     const double numPairs = numParticles * expect(options.cutoff) * (options.full ? 1 : 0.5);
     capacity = layout.fixedCapacity > 0 ? layout.fixedCapacity : std::max(leastEdges, roundUp(slack * numPairs));
 }
