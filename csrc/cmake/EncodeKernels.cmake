@@ -15,7 +15,11 @@ endif()
 
 set(openmmnnp_encode_script ${CMAKE_CURRENT_LIST_FILE})
 function(openmmnnp_encode_kernels output)
-  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE kernels)
+  set(kernels "")
+  foreach(kernel IN LISTS ARGN)
+    get_filename_component(kernel ${kernel} ABSOLUTE)
+    list(APPEND kernels ${kernel})
+  endforeach()
   add_custom_command(
     OUTPUT ${output}
     COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DKERNELS=${kernels}" -P ${openmmnnp_encode_script}

@@ -46,19 +46,25 @@ void DeviceEvaluation::bind(const Memory& where, void* onStream, std::unique_ptr
     stream = onStream;
     replay = std::move(newReplay);
     const TorchScope scope(model->getDevice(), stream);
-    for (size_t i = 0; i < deviceViews.size(); i++) {
-        const TensorView& view = inputs.getViews()[i];
-        if (model->getSpec().inputs[i] == "positions") {
-            deviceViews[i] = view.sameShape(memory.positions, view.dtype);
-            continue;
-        }
-        // Each in memory of its own: compiled kernels are fastest where data begin at a multiple of 16 bytes.
-        if (!ownInputs[i].isDefined())
-            ownInputs[i] = TorchTensor::allocateLike(view, view.dtype, model->getDevice());
-        deviceViews[i] = ownInputs[i].view();
-        upload(i);
-    }
+    for (size_t i = 0; i < deviceViews.size(); i++)
+        deviceViews[i] = viewOf(i);
     inputs.remember();
+}
+
+TensorView DeviceEvaluation::viewOf(size_t i) {
+    const TensorView& view = inputs.getViews()[i];
+    const std::string& name = model->getSpec().inputs[i];
+    if (name == "positions")
+        return view.sameShape(memory.positions, view.dtype);
+    if (name == "edges" && memory.edges != nullptr)
+        return TensorView::contiguous(memory.edges, view.dtype, {2, memory.edgeCapacity});
+    if (name == "shifts" && memory.shifts != nullptr)
+        return TensorView::contiguous(memory.shifts, view.dtype, {memory.edgeCapacity, 3});
+    // Each in memory of its own: compiled kernels are fastest where data begin at a multiple of 16 bytes.
+    if (!ownInputs[i].isDefined())
+        ownInputs[i] = TorchTensor::allocateLike(view, view.dtype, model->getDevice());
+    upload(i);
+    return ownInputs[i].view();
 }
 
 void DeviceEvaluation::upload(size_t input) {
@@ -168,6 +174,12 @@ void DeviceEvaluation::waitForResults() {
 void DeviceEvaluation::adopt(const double* energyAndDerivatives) {
     energy = energyAndDerivatives[0];
     std::copy_n(energyAndDerivatives + 1, derivatives.size(), derivatives.begin());
+}
+
+void DeviceEvaluation::discard() {
+    if (valid)
+        numEvaluations--;
+    invalidate();
 }
 
 void DeviceEvaluation::throwFailure(const Failure& failure) {

@@ -23,6 +23,9 @@ public:
         double* energy = nullptr;      // [], written
         double* derivatives = nullptr; // [k], written
         double* forces = nullptr;      // [n][3], written
+        void* edges = nullptr;         // [2][edgeCapacity] of the model's index dtype, if it takes edges
+        void* shifts = nullptr;        // [edgeCapacity][3]
+        int64_t edgeCapacity = 0;
     };
     /** Numbers of an evaluation that was found wrong on the device, in the model's units. */
     struct Failure {
@@ -55,6 +58,8 @@ public:
     void adopt(const double* energyAndDerivatives);
     /** Waits for the stream and copies the output to the host, once for each evaluation. */
     const Extra* findExtra(const std::string& name) override;
+    /** The last evaluation is void, and does not count. */
+    void discard();
     /** Throw the ModelError that says what is wrong with an evaluation. */
     [[noreturn]] void throwFailure(const Failure& failure);
     /** Whether the last evaluation was a replay of a graph. */
@@ -71,6 +76,7 @@ private:
     std::vector<double> download() override;
     std::string compare(const std::vector<double>& eager, const std::vector<double>& replayed) const override;
     void read(const std::vector<TensorView>& outputs) override;
+    TensorView viewOf(size_t input);
     void upload(size_t input);
     void uploadChanged();
     void copyResult(int output, const TensorView& view, double* target);
@@ -79,7 +85,7 @@ private:
     Memory memory;
     void* stream = nullptr;
     std::unique_ptr<GraphReplay> replay;
-    std::vector<TorchTensor> ownInputs; // by input; undefined for positions
+    std::vector<TorchTensor> ownInputs; // by input; undefined for what is in the caller's memory
     std::vector<TensorView> deviceViews;
     std::vector<TorchTensor> extraTensors; // float64, by extra
     long long extrasAreFrom = 0;           // the evaluation whose extras are on the host

@@ -54,13 +54,17 @@ EdgeInputs::EdgeInputs(const ModelSpec& spec)
     shifts.resize(3 * numPassed * shiftSize);
 }
 
-void EdgeInputs::resize(int64_t count, int64_t most) {
+void EdgeInputs::setNumEdges(int64_t count) {
     if (capacity > 0 && count > capacity)
         throw ModelError("The model was exported for at most " + std::to_string(capacity) +
                          " edges (edge_capacity), but " + std::to_string(count) + " pairs are within its cutoff of " +
                          number(cutoff) + " " + lengthUnit +
                          "; export it with a larger edge_capacity, or \"dynamic\".");
     numEdges = count;
+}
+
+void EdgeInputs::resize(int64_t count, int64_t most) {
+    setNumEdges(count);
     numPassed = capacity > 0 ? capacity : takesShifts ? std::max(count, leastEdges) : count;
     edges.reserve(2 * std::max(most, numPassed) * indexSize);
     edges.resize(2 * numPassed * indexSize);

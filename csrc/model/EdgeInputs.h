@@ -22,6 +22,8 @@ public:
     void set(const HostNeighbors& list, const double box[9]);
     /** Take edges in the model's own dtypes: centers and neighbors [count], shifts [count][3]. */
     void set(int64_t count, const void* centers, const void* neighbors, const void* shifts, const double box[9]);
+    /** There are so many edges, which are in memory of somebody else's; throws ModelError if they are too many. */
+    void setNumEdges(int64_t count);
     /** Take `edges` or `shifts` from a reference. */
     void set(const std::string& input, const SpecArray& array);
 

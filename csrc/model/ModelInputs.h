@@ -51,6 +51,10 @@ public:
     void setEdges(const HostNeighbors& list);
     /** Take edges in the model's own dtypes: centers and neighbors [count], shifts [count][3]. */
     void setEdges(int64_t count, const void* centers, const void* neighbors, const void* shifts);
+    /** There are so many edges, in memory of the device. */
+    void setNumEdges(int64_t count) {
+        edges->setNumEdges(count);
+    }
     /** Without padding; 0 if the model takes none. */
     int64_t getNumEdges() const {
         return edges ? edges->getNumEdges() : 0;

@@ -12,7 +12,7 @@
 namespace {
 
 struct Counters {
-    std::atomic<long> kernels, readBytes, writtenBytes, blockingCalls, overlapped;
+    std::atomic<long> kernels, readBytes, writtenBytes, blockingCalls, overlapped, buffers;
 } counters;
 std::atomic<bool> awaitingWrite;
 
@@ -25,12 +25,13 @@ F original(F, const char* name) {
 
 extern "C" {
 
-void countOpenCL(long result[5]) {
+void countOpenCL(long result[6]) {
     result[0] = counters.kernels;
     result[1] = counters.readBytes;
     result[2] = counters.writtenBytes;
     result[3] = counters.blockingCalls;
     result[4] = counters.overlapped;
+    result[5] = counters.buffers;
 }
 
 cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t* offset,
@@ -60,6 +61,12 @@ cl_int clEnqueueWriteBuffer(cl_command_queue queue, cl_mem buffer, cl_bool block
     counters.blockingCalls += blocking != CL_FALSE;
     awaitingWrite = false;
     return next(queue, buffer, blocking, offset, size, data, count, events, event);
+}
+
+cl_mem clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, void* data, cl_int* error) {
+    static const auto next = original(&clCreateBuffer, "clCreateBuffer");
+    counters.buffers++;
+    return next(context, flags, size, data, error);
 }
 
 cl_int clFinish(cl_command_queue queue) {

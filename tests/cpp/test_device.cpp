@@ -2,11 +2,11 @@
  * The evaluation that only enqueues, as CUDA uses it, run where there is no such device: on torch's CPU, with a
  * stand-in for CUDA's graphs.
  *
- *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE ELASTIC MODEL...
+ *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE ELASTIC EDGES MODEL...
  *
  * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64), with its number of particles free.  The packages
  * say that they are for CUDA: one for compute capability 9.0, one with two kernels of one name.  ELASTIC is
- * E = k sum_i |r_i|^2 with the parameter k.
+ * E = k sum_i |r_i|^2 with the parameter k, and EDGES is E = sum max(0, 1 - |r_ij|^2) over edges with Cartesian shifts.
  */
 #include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
@@ -172,6 +172,34 @@ void testDerivative(const std::shared_ptr<Model>& model, bool spoiled) {
            "the reason: " + evaluation.getGraphReason());
 }
 
+/** Edges in the caller's memory, padded; then more memory elsewhere, as when a list has grown. */
+void testEdges(const std::shared_ptr<Model>& model) {
+    std::vector<double> positions = {0, 0, 0, 0.5, 0, 0}, forces(6);
+    double energy = 0;
+    int replays = 0;
+    DeviceEvaluation evaluation(model, 2);
+    for (const int capacity : {2, 5}) {
+        std::vector<int64_t> edges(2 * capacity);
+        std::vector<double> shifts(3 * capacity);
+        edges[1] = edges[capacity] = 1; // (0, 1) and (1, 0)
+        for (int e = 2; e < capacity; e++)
+            shifts[3 * e] = 2;
+        evaluation.bind({positions.data(), &energy, nullptr, forces.data(), edges.data(), shifts.data(), capacity},
+                        nullptr, std::make_unique<GraphReplay>(std::make_unique<StandIn>(replays, [] {}), 1, "test"));
+        expect(!evaluation.isCaptured(), "another memory is another graph");
+        for (int step = 0; step < 3; step++) {
+            evaluation.run(true);
+            expect(energy == 1.5 && forces[0] == -2 && forces[3] == 2, "energy and forces from edges with padding");
+        }
+        expect(evaluation.isCaptured(), "captured with edges");
+        const long long count = evaluation.getNumEvaluations();
+        evaluation.run(true);
+        evaluation.discard();
+        evaluation.discard();
+        expect(evaluation.getNumEvaluations() == count && !evaluation.isValid(), "a void evaluation does not count");
+    }
+}
+
 void testFailure(const std::shared_ptr<Model>& model) {
     Case one(model);
     one.bind();
@@ -228,7 +256,8 @@ int main(int argc, char** argv) {
     testPackages(argv[2], argv[3]);
     for (const bool spoiled : {false, true})
         testDerivative(loadModel(*ModelFile::open(argv[4]), LoadOptions()), spoiled);
-    for (int i = 5; i < argc; i++) {
+    testEdges(loadModel(*ModelFile::open(argv[5]), LoadOptions()));
+    for (int i = 6; i < argc; i++) {
         testMissingCuda(argv[i]);
         const std::shared_ptr<Model> model = loadModel(*ModelFile::open(argv[i]), LoadOptions());
         testResults(model);

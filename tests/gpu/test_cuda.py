@@ -14,6 +14,7 @@ import openmm
 import pytest
 from openmm import unit
 
+from neighbors_oracle import save_edges
 from openmmnnp import NNPForce
 
 PARTICLES = [40, 7, 12, 13, 77, 20, 3]
@@ -239,6 +240,35 @@ def test_graph_state(pair_file: Path) -> None:
             "" if step > 4 else f"it is captured after 4 evaluations, of which {step} were made"
         )
         alone(context)
+
+
+@pytest.mark.parametrize("n", [60, 700])
+def test_edges_that_grow(tmp_path: Path, n: int) -> None:
+    """Edges of a gas, and of a cluster that does not fit at first; a graph is captured again when arrays have grown."""
+    path = save_edges(tmp_path / "edges.pt", 0.5, dtype="float32")
+    contexts, forces = [], []
+    for platform in ("CUDA", "Reference"):
+        force = NNPForce(path)
+        force.setUsesPeriodicBoundaryConditions(True)
+        force.setCudaGraphWarmupSteps(2)
+        force.setForceGroup(1)
+        system, x = openmm.System(), np.random.default_rng(n).uniform(0, 4, (n, 3))
+        system.setDefaultPeriodicBoxVectors([4, 0, 0], [0, 4, 0], [0, 0, 4])
+        for _ in range(n):
+            system.addParticle(10.0)
+        system.addForce(force)
+        contexts.append(context_of(system, x, platform))
+        forces.append(force)
+    for size in (1.0, 0.3, 0.15):
+        for step in range(6):
+            for context in contexts:
+                context.setPositions(size * x + 0.01 * step)
+            (energy, found, _), (expected_energy, expected, _) = (alone(context) for context in contexts)
+            assert energy == pytest.approx(expected_energy, rel=1e-5)
+            np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max() + 1e-6)
+            edges = [force.getDiagnostics(context)["edges"] for force, context in zip(forces, contexts, strict=True)]
+            assert abs(edges[0] - edges[1]) <= 2  # positions are rounded to float32
+        assert diagnostics(contexts[0])["cudaGraph"]
 
 
 def test_graphs_switched_off(pair_file: Path) -> None:

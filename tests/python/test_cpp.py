@@ -110,8 +110,13 @@ def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_
     elastic = tmp_path / "elastic.pt"
     scripted("return k * (positions**2).sum()", "positions, k").save(str(elastic))
     write_spec(elastic, ModelSpec("elastic", "nm", "kJ/mol", "float64", inputs=["positions", "parameters.k"]))
+    edges = tmp_path / "edges.pt"
+    body = "r = positions[edges[1]] - positions[edges[0]] + shifts\nreturn torch.relu(1 - (r * r).sum(1)).sum()"
+    scripted(body, "positions, edges, shifts").save(str(edges))
+    inputs = ["positions", "edges", "shifts"]
+    write_spec(edges, ModelSpec("edges", "nm", "kJ/mol", "float64", inputs=inputs, cutoff=1.0, shifts="cartesian"))
     result = subprocess.run(
-        [programs / "test_device", torch_lib, one, twins, elastic, *springs], capture_output=True, text=True
+        [programs / "test_device", torch_lib, one, twins, elastic, edges, *springs], capture_output=True, text=True
     )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr

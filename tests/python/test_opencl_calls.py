@@ -40,7 +40,7 @@ context = openmm.Context(system, integrator, openmm.Platform.getPlatform("OpenCL
 context.setPositions(4 / 12 * np.array(list(np.ndindex(12, 12, 12)))[:n])
 integrator.step(5)
 def count():
-    values = (ctypes.c_long * 5)()
+    values = (ctypes.c_long * 6)()
     library.countOpenCL(values)
     return np.array(values)
 before = count()
@@ -51,7 +51,7 @@ print(json.dumps(((count() - before) / 20).tolist()))
 
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
-    """Kernels, bytes read, bytes written, blocking calls, overlapped kernels of a step; by kind and particle count."""
+    """Kernels, bytes read and written, blocking calls, overlapped kernels, new buffers of a step; by kind and count."""
     folder = tmp_path_factory.mktemp("calls")
     library, model = folder / "libcount.so", folder / "model.pt"
     subprocess.run(["c++", "-shared", "-fPIC", "-std=c++17", "-O2", SOURCE, "-o", library, "-ldl"], check=True)
@@ -73,15 +73,15 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("n", [400, 1600])
 def test_only_the_particles_of_the_force_move(counts: dict[str, list[float]], n: int) -> None:
-    """Two kernels; positions of 5 particles as float32 to the host, their forces as float64 back; no call blocks."""
-    kernels, read, written, blocking, _ = (
+    """Two kernels; float32 positions of 5 particles to the host, float64 forces back; nothing blocks or allocates."""
+    kernels, read, written, blocking, _, buffers = (
         a - b for a, b in zip(counts[f"with {n}"], counts[f"without {n}"], strict=True)
     )
-    assert (kernels, read, written, blocking) == (2, 5 * 3 * 4, 5 * 3 * 8, 0)
+    assert (kernels, read, written, blocking, buffers) == (2, 5 * 3 * 4, 5 * 3 * 8, 0, 0)
 
 
 def test_openmm_launches_its_kernels_while_the_model_runs(counts: dict[str, list[float]]) -> None:
     """All kernels of the forces lie between reading positions and writing forces, those of the integrator do not."""
-    kernels, *_, overlapped = counts["with 400"]
+    kernels, *_, overlapped, _ = counts["with 400"]
     assert 5 <= overlapped <= kernels - 4
     assert counts["serial 400"][4] == 0, "not beside a PythonForce"

@@ -1,8 +1,10 @@
 #include "platforms/common/CommonNNPKernel.h"
 #include "api/NamedErrors.h"
+#include "neighbors/CheckBox.h"
 #include "openmmnnp/InterpreterLock.h"
 #include "openmmnnp_kernels.h"
 #include "platforms/common/BondInfo.h"
+#include "platforms/common/SharedDeviceNeighbors.h"
 #include <algorithm>
 #include <numeric>
 #include <openmm/common/ContextSelector.h>
@@ -48,6 +50,8 @@ void CommonCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce&
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
         context.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i));
     compileKernels();
+    if (evaluation->getEvaluation().getInputs().takesEdges() && findsNeighborsOnDevice())
+        prepareNeighbors();
     prepare();
     overlaps = context.getNumContexts() == 1 && mayOverlap();
     if (overlaps) {
@@ -80,6 +84,19 @@ void CommonCalcNNPForceKernel::compileKernels() {
     accumulateKernel = program->createKernel("accumulate");
 }
 
+void CommonCalcNNPForceKernel::prepareNeighbors() {
+    const ModelSpec& spec = evaluation->getEvaluation().getModel().getSpec();
+    const EdgeLayout layout = {spec.dtype == "float64", spec.indexDtype == "int64", spec.shifts == "cartesian",
+                               spec.edgeCapacity};
+    setBox();
+    const NeighborOptions options = evaluation->getNeighborOptions();
+    const double* box = evaluation->getEvaluation().getInputs().getBox().data();
+    neighbors = shareDeviceNeighbors({&impl, force.getParticles(), spec.lengthUnit, spec.dtype}, options, layout, [&] {
+        return DeviceNeighbors::make(context, evaluation->getNumParticles(), options, layout, box,
+                                     makeHostNumbers(DeviceNeighbors::numNumbers));
+    });
+}
+
 double CommonCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy, double factor) {
     if (overlaps)
         return 0; // begun by the pre-computation, and to be finished by the post-computation
@@ -93,6 +110,7 @@ double CommonCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForce
 }
 
 void CommonCalcNNPForceKernel::beginWithOthers(bool includeForces, bool includeEnergy, int groups) {
+    abandon();
     if ((groups & groupFlag) == 0)
         return;
     const double factor = scaleParameter->get(impl);
@@ -110,13 +128,18 @@ void CommonCalcNNPForceKernel::begin(bool includeForces, bool includeEnergy, dou
     withEnergy = includeEnergy;
     scale = factor;
     gather();
+    findNeighbors();
     begun = true;
     startEvaluate();
 }
 
 double CommonCalcNNPForceKernel::finish() {
+    if (!finishEvaluate()) {
+        abandon();
+        context.setForcesValid(false); // OpenMM will do the evaluation again
+        return 0;
+    }
     begun = false;
-    finishEvaluate();
     scatter();
     return accumulate();
 }
@@ -133,7 +156,27 @@ void CommonCalcNNPForceKernel::gather() {
         launchGather<double, OpenMM::mm_double4>(box);
     else
         launchGather<float, OpenMM::mm_float4>(box);
-    setBoxAndParameters(box);
+    setBox();
+    setParameters();
+}
+
+void CommonCalcNNPForceKernel::findNeighbors() {
+    if (!neighbors)
+        return;
+    clock.stop(StageClock::Gather);
+    const double* box = evaluation->getEvaluation().getInputs().getBox().data();
+    checkBox(neighbors->getOptions(), box, evaluation->getEvaluation().getModel().getSpec().lengthUnit);
+    neighbors->enqueue(positions, box);
+    clock.stop(StageClock::Neighbors);
+}
+
+bool CommonCalcNNPForceKernel::edgesFit() {
+    if (!neighbors)
+        return true;
+    if (!neighbors->fits())
+        return false;
+    evaluation->getEvaluation().getInputs().setNumEdges(neighbors->getNumEdges());
+    return true;
 }
 
 template <class Real, class Real4>
@@ -158,14 +201,20 @@ void CommonCalcNNPForceKernel::launchGather(const OpenMM::Vec3 box[3]) {
     gatherKernel->execute(evaluation->getNumParticles());
 }
 
-void CommonCalcNNPForceKernel::setBoxAndParameters(const OpenMM::Vec3 box[3]) {
+void CommonCalcNNPForceKernel::setBox() {
     ModelInputs& inputs = evaluation->getEvaluation().getInputs();
-    if (inputs.hasBox()) {
-        double rows[9];
-        for (int i = 0; i < 9; i++)
-            rows[i] = box[i / 3][i % 3] * evaluation->getLengthsPerNm();
-        inputs.setBox(rows);
-    }
+    if (!inputs.hasBox())
+        return;
+    OpenMM::Vec3 box[3];
+    context.getPeriodicBoxVectors(box[0], box[1], box[2]);
+    double rows[9];
+    for (int i = 0; i < 9; i++)
+        rows[i] = box[i / 3][i % 3] * evaluation->getLengthsPerNm();
+    inputs.setBox(rows);
+}
+
+void CommonCalcNNPForceKernel::setParameters() {
+    ModelInputs& inputs = evaluation->getEvaluation().getInputs();
     const std::vector<std::string>& names = evaluation->getParameterNames();
     for (size_t i = 0; i < names.size(); i++)
         inputs.setParameter(static_cast<int>(i), impl.getParameters().at(names[i]));
@@ -249,6 +298,8 @@ Diagnostics CommonCalcNNPForceKernel::getDiagnostics() {
     Diagnostics diagnostics = evaluation->getDiagnostics();
     diagnostics.platform = impl.getPlatform().getName();
     diagnostics.milliseconds = clock.getMilliseconds();
+    if (neighbors)
+        diagnostics.listBuilds = neighbors->getNumBuilds();
     return diagnostics;
 }
 

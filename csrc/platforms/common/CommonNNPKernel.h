@@ -5,6 +5,7 @@
 #include "api/ScaleParameter.h"
 #include "platforms/ForceEvaluation.h"
 #include "platforms/StageClock.h"
+#include "platforms/common/DeviceNeighbors.h"
 #include "platforms/common/InnerContext.h"
 #include "platforms/common/ParticleMap.h"
 #include <memory>
@@ -41,10 +42,13 @@ protected:
     virtual void prepare() = 0;
     /** Whether an evaluation may begin before OpenMM's own forces and finish after them. */
     virtual bool mayOverlap() const = 0;
-    /** Stage evaluate: start it.  The gather kernel was enqueued. */
+    /** Whether the neighbors stage is done by kernels, for a model that takes edges. */
+    virtual bool findsNeighborsOnDevice() const = 0;
+    virtual std::unique_ptr<HostNumbers> makeHostNumbers(int count) = 0;
+    /** Stage evaluate: start it.  Gather and, if they are found on the device, neighbors were enqueued. */
     virtual void startEvaluate() = 0;
-    /** Wait until the results can be used by what is enqueued next; throw what went wrong. */
-    virtual void finishEvaluate() = 0;
+    /** Wait until the results can be used by what is enqueued next; throw what went wrong.  False if !edgesFit(). */
+    virtual bool finishEvaluate() = 0;
     /** The model's forces [n][3] and derivatives [k] on the device, for the kernels scatter and accumulate. */
     virtual OpenMM::ComputeArray& getForces() = 0;
     virtual OpenMM::ComputeArray& getDerivatives() = 0;
@@ -52,6 +56,9 @@ protected:
     virtual double getEnergy() = 0;
     /** Give up an evaluation that was started; throws nothing. */
     virtual void abandonEvaluate() noexcept = 0;
+    /** Wait for the number of edges, if they are found on the device.  False: the evaluation is void, and must be done
+        again with more room. */
+    bool edgesFit();
     /** Call from the destructor of the subclass: ends an evaluation that an error elsewhere left unfinished. */
     void abandon() noexcept;
     /** Whether evaluations begin before OpenMM's own forces: mayOverlap(), and a single device. */
@@ -64,6 +71,7 @@ protected:
     NNPForce force; // as it was when the Context was created or last updated
     std::unique_ptr<ForceEvaluation> evaluation;
     OpenMM::ComputeArray positions;              // [n][3] of the model's dtype and length unit
+    std::shared_ptr<DeviceNeighbors> neighbors;  // null if they are not found on the device
     bool withForces = false, withEnergy = false; // what the evaluation that was begun is asked for
     double scale = 1;                            // by which its energy and forces are multiplied
     StageClock clock;
@@ -72,14 +80,17 @@ private:
     class PreComputation;
     class PostComputation;
     void compileKernels();
+    void prepareNeighbors();
     void begin(bool includeForces, bool includeEnergy, double factor);
     double finish();
     void beginWithOthers(bool includeForces, bool includeEnergy, int groups);
     double finishWithOthers();
     void gather();
+    void findNeighbors();
     template <class Real, class Real4>
     void launchGather(const OpenMM::Vec3 box[3]);
-    void setBoxAndParameters(const OpenMM::Vec3 box[3]);
+    void setBox();
+    void setParameters();
     void scatter();
     double accumulate();
     void bindAccumulate(int count);

@@ -73,6 +73,8 @@ bool HostModelKernel::mayOverlap() const {
 void HostModelKernel::startEvaluate() {
     const OpenMM::ContextSelector selector(context);
     positions.download(evaluation->getEvaluation().getInputs().getPositions<char>(), false);
+    if (neighbors)
+        downloadEdges();
     positionsArrived->enqueue();
     context.flushQueue();
     const int threads = getTorchThreads();
@@ -83,16 +85,45 @@ void HostModelKernel::startEvaluate() {
         evaluate(threads);
 }
 
+/** All that there is room for, since the host does not know how many there will be. */
+void HostModelKernel::downloadEdges() {
+    const auto download = [](OpenMM::ComputeArray& array, std::vector<char>& staging) {
+        staging.resize(array.getSize() * array.getElementSize());
+        array.download(staging.data(), false);
+    };
+    download(neighbors->getEdges(), stagedEdges);
+    download(neighbors->getShifts(), stagedShifts);
+}
+
+/** False if there was not enough room for them on the device. */
+bool HostModelKernel::takeEdges() {
+    if (!neighbors) {
+        evaluation->findNeighbors();
+        return true;
+    }
+    if (!neighbors->fits())
+        return false;
+    Evaluation& onModel = evaluation->getEvaluation();
+    if (onModel.getInputs().equalLast())
+        return true;
+    onModel.invalidate(); // what was found last is gone, whatever happens now
+    const char* centers = stagedEdges.data();
+    onModel.getInputs().setEdges(neighbors->getNumEdges(), centers, centers + stagedEdges.size() / 2,
+                                 stagedShifts.data());
+    return true;
+}
+
 /** On the worker thread nothing may be thrown: OpenMM passes on exceptions of its own kind alone. */
 void HostModelKernel::evaluate(int threads) noexcept {
     try {
         positionsArrived->wait();
         clock.stop(StageClock::Gather);
-        evaluation->findNeighbors();
+        const bool hasEdges = takeEdges();
         clock.stop(StageClock::Neighbors);
         useTorchThreads(threads);
-        evaluation->run(withForces);
-        if (withForces)
+        if (hasEdges)
+            evaluation->run(withForces);
+        if (hasEdges && withForces)
             evaluation->getEvaluation().checkForcesBelow(largestForce / std::abs(scale * evaluation->getForceUnit()));
     } catch (...) {
         error = std::current_exception();
@@ -100,16 +131,19 @@ void HostModelKernel::evaluate(int threads) noexcept {
     clock.stop(StageClock::Evaluate);
 }
 
-void HostModelKernel::finishEvaluate() {
+bool HostModelKernel::finishEvaluate() {
     waitForWorker();
     if (error)
         std::rethrow_exception(std::exchange(error, nullptr));
+    if (!edgesFit())
+        return false;
     clock.start();
     const OpenMM::ContextSelector selector(context);
     if (withForces)
         upload(evaluation->getEvaluation().getForces(), forces, stagedForces);
     if (!evaluation->getDerivativeNames().empty())
         upload(evaluation->getEvaluation().getDerivatives(), derivatives, stagedDerivatives);
+    return true;
 }
 
 void HostModelKernel::waitForWorker() {

@@ -22,8 +22,14 @@ protected:
     std::unique_ptr<ForceEvaluation> load(const NNPForce& force) override;
     void prepare() override;
     bool mayOverlap() const override;
+    bool findsNeighborsOnDevice() const override {
+        return force.getDeviceNeighbors();
+    }
+    std::unique_ptr<HostNumbers> makeHostNumbers(int count) override {
+        return std::make_unique<DownloadedNumbers>(context, count);
+    }
     void startEvaluate() override;
-    void finishEvaluate() override;
+    bool finishEvaluate() override;
     void abandonEvaluate() noexcept override;
     OpenMM::ComputeArray& getForces() override {
         return forces;
@@ -37,6 +43,8 @@ protected:
 
 private:
     class Task;
+    void downloadEdges();
+    bool takeEdges();
     void evaluate(int threads) noexcept;
     void waitForWorker();
     void finishCopies() noexcept;
@@ -44,8 +52,9 @@ private:
 
     OpenMM::ComputeArray forces, derivatives;          // [n][3], [k]
     std::vector<char> stagedForces, stagedDerivatives; // live until their upload is done
-    OpenMM::ComputeEvent positionsArrived;
-    std::exception_ptr error; // of the evaluation on the worker thread
+    std::vector<char> stagedEdges, stagedShifts;       // as on the device, if they are found there
+    OpenMM::ComputeEvent positionsArrived;             // and edges
+    std::exception_ptr error;                          // of the evaluation on the worker thread
     bool onWorker = false;
 };
 

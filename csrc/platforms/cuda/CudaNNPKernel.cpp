@@ -34,6 +34,7 @@ CudaNNPKernel::~CudaNNPKernel() {
     }
     failures.reset();
     gathered.reset();
+    neighbors.reset();
     try {
         const ContextGuard guard(primary.get());
         evaluated.reset();
@@ -43,6 +44,12 @@ CudaNNPKernel::~CudaNNPKernel() {
 }
 
 std::unique_ptr<ForceEvaluation> CudaNNPKernel::load(const NNPForce& definition) {
+    const std::optional<ModelSpec>& spec = definition.getModel()->getSpec();
+    if (spec && spec->hasInput("edges") && !spec->hasInput("shifts"))
+        throw ModelError(
+            "The model takes edges but no shifts, and on the CUDA platform edges are filled up with padding "
+            "that only shifts put beyond the cutoff; export it with the input 'shifts', or choose another "
+            "platform.");
     const ContextGuard guard(primary.get());
     const CUdevice device = cuda.getDevice();
     const int capability = 10 * attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) +
@@ -67,9 +74,15 @@ void CudaNNPKernel::prepare() {
 /** In the primary context. */
 void CudaNNPKernel::bind() {
     DeviceEvaluation& onDevice = evaluation->getDeviceEvaluation();
-    onDevice.bind({pointerTo<void>(positions), pointerTo<double>(energy), pointerTo<double>(derivatives),
-                   pointerTo<double>(forces)},
-                  stream.get(),
+    DeviceEvaluation::Memory memory = {pointerTo<void>(positions), pointerTo<double>(energy),
+                                       pointerTo<double>(derivatives), pointerTo<double>(forces)};
+    if (neighbors) {
+        memory.edges = pointerTo<void>(neighbors->getEdges());
+        memory.shifts = pointerTo<void>(neighbors->getShifts());
+        memory.edgeCapacity = neighbors->getCapacity();
+        boundGrowths = neighbors->getNumGrowths();
+    }
+    onDevice.bind(memory, stream.get(),
                   makeGraphReplay(onDevice.getModel().getDevice(), force.getCudaGraphs(),
                                   force.getCudaGraphWarmupSteps(), force.getName()));
 }
@@ -86,18 +99,23 @@ void CudaNNPKernel::startEvaluate() {
     gathered->record(cuda.getCurrentStream());
     clock.stop(StageClock::Gather);
     const ContextGuard guard(primary.get());
+    if (neighbors && neighbors->getNumGrowths() != boundGrowths)
+        bind(); // also captures a graph again
     gathered->holdBack(stream.get());
     evaluation->run(withForces);
     evaluated->record(stream.get());
     clock.stop(StageClock::Evaluate);
 }
 
-void CudaNNPKernel::finishEvaluate() {
+bool CudaNNPKernel::finishEvaluate() {
     clock.start();
     const OpenMM::ContextSelector selector(cuda);
     evaluated->holdBack(cuda.getCurrentStream());
+    if (!edgesFit())
+        return false;
     failures->enqueue(evaluation->getEvaluation().getNumEvaluations(), withForces,
                       largestForce / std::abs(scale * evaluation->getForceUnit()));
+    return true;
 }
 
 double CudaNNPKernel::getEnergy() {
@@ -122,6 +140,7 @@ void CudaNNPKernel::waitForModel() const {
 void CudaNNPKernel::abandonEvaluate() noexcept {
     try {
         waitForModel();
+        evaluation->getDeviceEvaluation().discard();
     } catch (const std::exception&) {
     }
 }

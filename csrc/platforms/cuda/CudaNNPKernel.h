@@ -4,6 +4,7 @@
 #include "platforms/common/CommonNNPKernel.h"
 #include "platforms/cuda/CudaHandles.h"
 #include "platforms/cuda/FailureCheck.h"
+#include "platforms/cuda/PinnedNumbers.h"
 #include <openmm/cuda/CudaContext.h>
 
 namespace openmmnnp {
@@ -32,8 +33,14 @@ protected:
     bool mayOverlap() const override {
         return true;
     }
+    bool findsNeighborsOnDevice() const override {
+        return true;
+    }
+    std::unique_ptr<HostNumbers> makeHostNumbers(int count) override {
+        return std::make_unique<PinnedNumbers>(cuda, count);
+    }
     void startEvaluate() override;
-    void finishEvaluate() override;
+    bool finishEvaluate() override;
     void abandonEvaluate() noexcept override;
     OpenMM::ComputeArray& getForces() override {
         return forces;
@@ -57,6 +64,7 @@ private:
     std::unique_ptr<CudaMark> evaluated;              // in ours
     OpenMM::ComputeArray forces, energy, derivatives; // double [n][3], [], [k]
     std::unique_ptr<FailureCheck> failures;
+    int boundGrowths = 0; // of the neighbor list whose arrays the model was given
 };
 
 } // namespace openmmnnp
