@@ -1,17 +1,16 @@
 #ifndef OPENMMNNP_CELL_GRID_H_
 #define OPENMMNNP_CELL_GRID_H_
 
+#include "neighbors/NeighborBins.h"
 #include <array>
-#include <cstdint>
 #include <vector>
 
 namespace openmmnnp {
 
 /**
- * Particles sorted into bins not smaller than a range, so that those within the range are in bins side by side.
+ * Particles sorted into bins (NeighborBins), on the host.
  *
- * In a periodic box the bins fill it, and if it is small a bin is near itself and others more than once, as different
- * images.  Without one they fill the space between the outermost particles.
+ * If a periodic box is small, a bin is near itself and others more than once, as different images.
  */
 class CellGrid {
 public:
@@ -21,8 +20,8 @@ public:
         std::array<int, 3> cell;
         std::array<double, 3> shift;
     };
-    /** Sort n particles, positions [n][3]; `box` holds the vectors as rows, null if there is none. */
-    void sort(const double* positions, int n, const double* box, double range);
+    /** Sort n particles, positions [n][3].  Throws ModelError if one is too many boxes away to count them. */
+    void sort(const double* positions, int n, const NeighborBins& bins, bool periodic);
     /** Call visit(begin, end, near) for each bin and those in reach of it, which stand in ascending order of cells. */
     template <class Visit>
     void forEachBin(Visit visit);
@@ -30,7 +29,7 @@ public:
     int getParticle(int place) const {
         return sorted[place];
     }
-    /** Its position in the first box. */
+    /** Its position, in the first box if there is one. */
     const std::array<double, 3>& getPosition(int place) const {
         return wrapped[place];
     }
@@ -40,15 +39,11 @@ public:
     }
 
 private:
-    void chooseBins(const double* positions, int n, const double* box, double range);
-    int place(const double* position, const double* box, std::array<int, 3>& cell) const;
-    void fill(const double* positions, const double* box);
+    int place(const double* position, int particle);
+    void fill(const double* positions);
     void findNear(const std::array<int, 3>& bin);
-    bool findTarget(int axis, int target, int& bin, int& cell) const;
 
-    std::array<int, 3> numBins{}, reach{};
-    std::array<double, 3> origin{}, perLength{};
-    std::array<double, 9> boxRows{};
+    NeighborBins bins;
     bool periodic = false;
     std::vector<int> binOf;                     // by particle
     std::vector<std::array<int, 3>> cells;      // by particle
@@ -61,9 +56,9 @@ private:
 template <class Visit>
 void CellGrid::forEachBin(Visit visit) {
     int index = 0;
-    for (int x = 0; x < numBins[0]; x++)
-        for (int y = 0; y < numBins[1]; y++)
-            for (int z = 0; z < numBins[2]; z++, index++)
+    for (int x = 0; x < bins.count[0]; x++)
+        for (int y = 0; y < bins.count[1]; y++)
+            for (int z = 0; z < bins.count[2]; z++, index++)
                 if (binBegin[index] < binBegin[index + 1]) {
                     findNear({x, y, z});
                     visit(binBegin[index], binBegin[index + 1], near);

@@ -55,7 +55,8 @@ bool HostNeighbors::candidatesHold() const {
 void HostNeighbors::findCandidates() {
     isBuilt = false;
     const int n = static_cast<int>(positions.size() / 3);
-    grid.sort(positions.data(), n, options.periodic ? box.data() : nullptr, margin * (options.cutoff + options.skin));
+    const double range = margin * (options.cutoff + options.skin);
+    grid.sort(positions.data(), n, NeighborBins::choose(options, range, n, box.data()), options.periodic);
     candidates.clear();
     candidatesOf.resize(n);
     grid.forEachBin([&](int begin, int end, const std::vector<CellGrid::Near>& near) {

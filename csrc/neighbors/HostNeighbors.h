@@ -26,7 +26,8 @@ public:
     }
     /**
      * Find the edges of n particles, whose positions [n][3] are finite.  The rows of the box are its vectors, in
-     * OpenMM's reduced form; it is ignored if the options are not periodic.  Repeated with the same numbers this costs
+     * OpenMM's reduced form; it is ignored if the options are not periodic.  Throws ModelError if the box is far too
+     * small, or a particle too far away.  Repeated with the same numbers this costs
      * a comparison, so that forces can share a list.
      */
     template <class Real>

@@ -32,8 +32,8 @@ NeighborBins NeighborBins::choose(const NeighborOptions& options, double range, 
     double heights[3];
     findHeights(box, heights);
     if (!(range / *std::min_element(heights, heights + 3) < mostImages))
-        throw ModelError("The periodic box is smaller than the model's cutoff by a factor of more than " +
-                         std::to_string(mostImages) + ", and its edges cannot be found; use a larger box.");
+        throw ModelError("The cutoff and the skin are more than " + std::to_string(mostImages) +
+                         " times as long as the periodic box, and its edges cannot be found; use a larger box.");
     for (int axis = 0; axis < 3; axis++)
         bins.count[axis] = static_cast<int>(std::clamp(std::floor(heights[axis] / range), 1.0, getMost(n) * 1.0));
     while (static_cast<double>(bins.count[0]) * bins.count[1] * bins.count[2] > getMost(n)) {

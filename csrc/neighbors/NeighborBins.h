@@ -8,7 +8,7 @@
 namespace openmmnnp {
 
 /**
- * Bins into which particles are sorted on a device, so that those within a range are in bins that are near.
+ * Bins into which particles are sorted, so that those within a range are in bins that are near.
  *
  * They fill the periodic box.  Without one they repeat through space, with `box` as the period.
  */

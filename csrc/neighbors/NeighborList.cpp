@@ -1,6 +1,7 @@
 #include "openmmnnp/NeighborList.h"
 #include "neighbors/CheckBox.h"
 #include "neighbors/HostNeighbors.h"
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -45,7 +46,7 @@ void NeighborList::find(const double* positions, int n, const double* box) {
         checkReduced(box);
     }
     if (!list || list->getOptions().periodic != periodic)
-        list = std::make_unique<HostNeighbors>(NeighborOptions{cutoff, skin, full, periodic, images});
+        list = std::make_unique<HostNeighbors>(NeighborOptions{cutoff, std::min(skin, cutoff), full, periodic, images});
     if (periodic)
         checkBox(list->getOptions(), box, "(in the unit of the positions)");
     list->update(positions, n, periodic ? box : std::array<double, 9>{}.data());

@@ -36,7 +36,7 @@ void checkSameInterface(const Model& now, const Model& next) {
 NeighborOptions neighborOptions(const NNPForce& force, const ModelSpec& spec) {
     NeighborOptions options;
     options.cutoff = spec.cutoff.value_or(0);
-    options.skin = force.getSkin() / spec.getLengthInNm();
+    options.skin = std::min(force.getSkin() / spec.getLengthInNm(), options.cutoff);
     options.full = spec.edges == "full";
     options.periodic = force.usesPeriodicBoundaryConditions();
     options.images = spec.smallBox == "images";
@@ -46,8 +46,9 @@ NeighborOptions neighborOptions(const NNPForce& force, const ModelSpec& spec) {
 } // namespace
 
 ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::ContextImpl& context,
-                                 const std::string& device, const std::string& contractDtype, int computeCapability)
-    : force(original), context(context), device(device), contractDtype(contractDtype),
+                                 const std::string& device, const std::string& contractDtype, bool listOnHost,
+                                 int computeCapability)
+    : force(original), context(context), device(device), contractDtype(contractDtype), listOnHost(listOnHost),
       computeCapability(computeCapability),
       numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size())
                                       : context.getSystem().getNumParticles()) {
@@ -66,7 +67,8 @@ void ForceEvaluation::update(const NNPForce& newForce) {
     if (!sameStructure(force, newForce))
         throw ModelError("updateParametersInContext() changes the model, atomic numbers, types, charge and "
                          "multiplicity, but something else of the force was changed "
-                         "(name, particles, bonds, periodicity, global parameters); call reinitialize() of the "
+                         "(name, particles, bonds, periodicity, global parameters, skin, device neighbors); call "
+                         "reinitialize() of the "
                          "Context, or make a new one.");
     checkForce(newForce, context.getSystem());
     std::shared_ptr<Model> model = load(newForce);
@@ -98,7 +100,7 @@ std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& sour
     ModelInputs& inputs = made->getInputs();
     inputs.setPeriodic(source.usesPeriodicBoundaryConditions());
     const ModelSpec& spec = made->getModel().getSpec();
-    if (inputs.takesEdges() && !made->getModel().getDevice().isCuda && !source.getDeviceNeighbors())
+    if (inputs.takesEdges() && listOnHost)
         made->setNeighbors(shareNeighbors({&context, source.getParticles(), spec.lengthUnit, spec.dtype},
                                           neighborOptions(source, spec)));
     inputs.setIntegers("atomic_numbers", source.getAtomicNumbers());

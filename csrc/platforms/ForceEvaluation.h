@@ -19,10 +19,11 @@ class OPENMMNNP_EXPORT ForceEvaluation {
 public:
     /**
      * Load the model.  `contractDtype` is what a model without a spec gets for positions; `computeCapability` is as in
-     * LoadOptions.  Forces of one Context may share neighbor lists.  Throws ModelError.
+     * LoadOptions.  Without `listOnHost` the caller gives the edges.  Forces of one Context may share neighbor lists.
+     * Throws ModelError.
      */
     ForceEvaluation(const NNPForce& force, const OpenMM::ContextImpl& context, const std::string& device,
-                    const std::string& contractDtype, int computeCapability = 0);
+                    const std::string& contractDtype, bool listOnHost, int computeCapability = 0);
     /** Take model, atomic numbers, types, charge and multiplicity from a force that is otherwise the same. */
     void update(const NNPForce& force);
     void skip();
@@ -86,6 +87,7 @@ private:
     NNPForce force; // as it was when the Context was created or last updated
     const OpenMM::ContextImpl& context;
     std::string device, contractDtype;
+    const bool listOnHost;
     int computeCapability, numParticles;
     std::unique_ptr<Evaluation> evaluation;
     std::vector<std::string> parameterNames, derivativeNames;

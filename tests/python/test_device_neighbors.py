@@ -134,7 +134,7 @@ def test_growth_within_other_forces(make_force: MakeForce) -> None:
 
 def test_box_far_smaller_than_the_cutoff(make_force: MakeForce) -> None:
     context = context_with([make_force()], np.zeros((2, 3)), 1e-3 * np.eye(3))
-    with pytest.raises(openmm.OpenMMException, match="smaller than the model's cutoff by a factor of more than 500"):
+    with pytest.raises(openmm.OpenMMException, match="more than 500 times as long as the periodic box"):
         energy_and_forces(context)
     context.setPeriodicBoxVectors(*CUBE)
     assert energy_and_forces(context)[0] == pytest.approx(2, rel=1e-6)
@@ -226,7 +226,7 @@ def test_calls(count: Callable[..., list[float]], n: int, kernels: int, skin: fl
     """Few particles need one kernel, others five, with or without new candidates; edges and three numbers are read; no
     call blocks, and nothing is allocated."""
     found = np.array(count(n, skin, [True])) - count(n, skin, [False])
-    assert found[:6].tolist() == [kernels, 8000 * (2 * 8 + 3 * 4) + 3 * 8, 0, 0, found[4], 0]
+    assert found[[0, 1, 2, 3, 5]].tolist() == [kernels, 8000 * (2 * 8 + 3 * 4) + 3 * 8, 0, 0, 0]
 
 
 @pytest.mark.parametrize("skin, builds", [(0.2, 0), (0.0, 20)])

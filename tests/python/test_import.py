@@ -186,6 +186,6 @@ def test_python_torch_force_points_to_the_exporter() -> None:
 
 
 def test_stub_has_the_names_of_the_compiled_module() -> None:
-    stub = {node.name for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.FunctionDef)}
+    stub = {node.name for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     stub |= {node.target.id for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.AnnAssign)}
     assert stub == {name for name in dir(openmmnnp._core) if not name.startswith("_")}

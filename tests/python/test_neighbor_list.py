@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from neighbors_oracle import CUBE, SLANTED, SMALL, brute_force
 from openmmnnp import NeighborList
 
-vesin = pytest.importorskip("vesin")
-
 
 def check(positions: np.ndarray, cutoff: float, box: np.ndarray | None = None, kind: Any = "full") -> np.ndarray:
     edges, cells = NeighborList(cutoff, edges=kind).find(positions, box)
@@ -84,6 +82,7 @@ def test_far_away_from_the_box() -> None:
 @pytest.mark.parametrize("n", [500, 20_000, 200_000])
 def test_vesin(n: int, periodic: bool, kind: str) -> None:
     """The same pairs as vesin; of a half list it may take the other one of the two."""
+    vesin = pytest.importorskip("vesin")
     box = SLANTED * (n / 200) ** (1 / 3)
     cutoff = 0.4 if n < 200_000 else 0.25
     x = np.random.default_rng(n).uniform(0, 1, (n, 3)) @ box
@@ -140,6 +139,32 @@ def test_any_skin_gives_the_same(n: int, skin: float, box: np.ndarray | None, st
             np.testing.assert_array_equal(found, fresh)
 
 
+@pytest.mark.parametrize("box", [None, CUBE])
+@pytest.mark.parametrize("skin", [10.0, 1e12, 1e300])
+def test_huge_skin(skin: float, box: np.ndarray | None) -> None:
+    x = np.random.default_rng(1).uniform(-1, 2, (60, 3))
+    np.testing.assert_array_equal(NeighborList(0.5, skin=skin).find(x, box)[0], brute_force(x, 0.5, box)[0])
+
+
+def test_particles_that_left() -> None:
+    """Without a box they may be anywhere; those that are near each other there are neighbors."""
+    x = np.random.default_rng(1).uniform(0, 1, (700, 3))
+    expected = brute_force(x, 0.2)[0]
+    for away in (1e3, 1e15, 1e308):
+        gone = np.concatenate([x, [[away, 0, 0], [away, 0, 0], [-away, 0, away]]])
+        found = NeighborList(0.2).find(gone)[0]
+        np.testing.assert_array_equal(found[:, :-2], expected)
+        assert found[:, -2:].tolist() == [[700, 701], [701, 700]]
+
+
+def test_particles_beyond_all_boxes() -> None:
+    x = np.array([[0.0, 0, 0], [1e10, 0, 0]])
+    assert NeighborList(0.5).find(x / 10, CUBE)[0].shape == (2, 2)
+    for far in (x, x * 1e290):
+        with pytest.raises(ValueError, match="The position number 1 is more than a billion boxes away"):
+            NeighborList(0.5).find(far, CUBE)
+
+
 def test_box_comes_and_goes() -> None:
     kept, x = NeighborList(0.5, skin=0.1), np.random.default_rng(2).uniform(0, 2, (50, 3))
     for box in (None, CUBE, None, SLANTED):
@@ -169,6 +194,7 @@ def test_wrong_options(arguments: dict[str, Any], text: str) -> None:
         (np.full((2, 3), np.nan), None, "A position that is not finite was given; finite numbers are needed"),
         (np.zeros((2, 3)), np.full((3, 3), np.inf), "A box vector that is not finite was given"),
         (np.zeros((2, 3)), np.ones((3, 3)), "The box vectors are not in OpenMM's reduced form"),
+        (np.zeros((2, 3)), 1e-11 * np.eye(3), "more than 500 times as long as the periodic box"),
         (np.zeros((2, 3)), -np.eye(3), "The box vectors are not in OpenMM's reduced form"),
         (np.zeros((2, 3)), np.array([[1.0, 0, 0], [0.6, 1, 0], [0, 0, 1]]), "not in OpenMM's reduced form"),
     ],

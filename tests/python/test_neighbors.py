@@ -380,6 +380,29 @@ def test_update_with_other_edges(platform: openmm.Platform, make_force: MakeForc
         force.updateParametersInContext(context)
 
 
+@pytest.mark.parametrize("change", ["skin", "device neighbors"])
+def test_update_with_another_list(platform: openmm.Platform, make_force: MakeForce, change: str) -> None:
+    force, x = make_force(), gas(10, CUBE)
+    context = context_of(system_of(10, CUBE, force), x, platform)
+    if change == "skin":
+        force.setSkin(0.2)
+    else:
+        force.setDeviceNeighbors(not force.getDeviceNeighbors())
+    with pytest.raises(openmm.OpenMMException, match="global parameters, skin, device neighbors"):
+        force.updateParametersInContext(context)
+    context.reinitialize(preserveState=True)
+    assert energy_and_forces(context)[0] == pytest.approx(edges_energy(x, 0.5, CUBE), rel=1e-5)
+
+
+def test_device_neighbors_change_nothing_elsewhere(platform: openmm.Platform, make_force: MakeForce) -> None:
+    x, energies = gas(40, CUBE), []
+    for on_device in (False, True):
+        force = make_force()
+        force.setDeviceNeighbors(on_device)
+        energies.append(energy_and_forces(context_of(system_of(40, CUBE, force), x, platform))[0])
+    assert energies[0] == energies[1] == pytest.approx(edges_energy(x, 0.5, CUBE), rel=1e-5)
+
+
 @pytest.mark.parametrize("periodic", [True, False])
 def test_a_model_says_whether_it_is_periodic(platform: openmm.Platform, make_force: MakeForce, periodic: bool) -> None:
     system = system_of(10, CUBE, make_force(periodic=not periodic))
@@ -461,6 +484,12 @@ def test_package_of_fixed_capacity(
     assert energy_and_forces(context)[0] == pytest.approx(edges_energy(x, 0.5, CUBE), rel=1e-6)
     with pytest.raises(ValueError, match=r"has \d+ edges, but at most 10 are needed \(edge_capacity\)"):
         references(Edges(0.5, True), dataclasses.replace(spec, edge_capacity=10), examples)
+
+
+def test_package_needs_shifts(tmp_path: Path) -> None:
+    spec = dataclasses.replace(edges_spec(), inputs=["positions", "edges"])
+    with pytest.raises(ValueError, match="takes edges but no shifts, so it can't be given fewer than two"):
+        save_pt2(Edges(0.5, True), spec, tmp_path / "model.pt2", examples=[])
 
 
 def test_padding_needs_shifts(tmp_path: Path, platform: openmm.Platform) -> None:

@@ -229,19 +229,23 @@ void DeviceNeighbors::grow() {
     const OpenMM::ComputeEvent passed = context.createEvent();
     passed->enqueue();
     passed->wait();
+    mustBuild = 1;
+    numGrowths++; // also if there is no memory: what was there before is gone then
     if (moreCandidates) {
-        rowCapacity = static_cast<int>(roundUp(slack * longestRow));
-        candidates.resize(static_cast<size_t>(numParticles) * rowCapacity);
-        masks.resize(static_cast<size_t>(numParticles) * rowCapacity / wordSize);
+        const auto needed = static_cast<size_t>(roundUp(slack * longestRow));
+        rowCapacity = 0; // until all fits: it is tried again otherwise
+        candidates.resize(numParticles * needed);
+        masks.resize(numParticles * needed / wordSize);
+        rowCapacity = static_cast<int>(needed);
     }
     if (moreEdges) {
-        capacity = roundUp(slack * numEdges);
-        edges.resize(2 * capacity);
-        shifts.resize(3 * capacity);
+        const int64_t needed = roundUp(slack * numEdges);
+        capacity = 0;
+        edges.resize(2 * needed);
+        shifts.resize(3 * needed);
+        capacity = needed;
     }
     numEdges = longestRow = 0;
-    mustBuild = 1;
-    numGrowths++;
 }
 
 } // namespace openmmnnp

@@ -47,8 +47,8 @@ void HostModelKernel::finishCopies() noexcept {
 }
 
 std::unique_ptr<ForceEvaluation> HostModelKernel::load(const NNPForce& force) {
-    return std::make_unique<ForceEvaluation>(force, impl, "cpu",
-                                             context.getUseDoublePrecision() ? "float64" : "float32");
+    return std::make_unique<ForceEvaluation>(
+        force, impl, "cpu", context.getUseDoublePrecision() ? "float64" : "float32", !findsNeighborsOnDevice());
 }
 
 void HostModelKernel::prepare() {

@@ -55,7 +55,7 @@ std::unique_ptr<ForceEvaluation> CudaNNPKernel::load(const NNPForce& definition)
     const int capability = 10 * attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) +
                            attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
     return std::make_unique<ForceEvaluation>(definition, impl, "cuda:" + std::to_string(cuda.getDeviceIndex()),
-                                             cuda.getUseDoublePrecision() ? "float64" : "float32", capability);
+                                             cuda.getUseDoublePrecision() ? "float64" : "float32", false, capability);
 }
 
 void CudaNNPKernel::prepare() {

@@ -16,7 +16,8 @@ namespace openmmnnp {
  * model runs on a stream of the primary context that waits for it, and OpenMM's stream waits for the model before
  * scatter.  Arrays are OpenMM's: kernels of both contexts may use the memory of either.
  *
- * The host waits for nothing unless it is asked for an energy.
+ * The host waits for nothing unless it is asked for an energy, or the model takes edges: then for their number, which
+ * is there before the model has begun.
  */
 class CudaNNPKernel : public CommonCalcNNPForceKernel {
 public:

@@ -19,7 +19,7 @@ PlatformData& dataOf(OpenMM::ContextImpl& context) {
 
 void ReferenceCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce& definition) {
     platformName = getPlatform().getName();
-    force = std::make_unique<ForceEvaluation>(definition, context, "cpu", "float64");
+    force = std::make_unique<ForceEvaluation>(definition, context, "cpu", "float64", true);
 }
 
 double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy,

@@ -103,6 +103,11 @@ def save_pt2(
     target = _target(path, ".pt2")
     if isinstance(module, torch.jit.ScriptModule):
         raise ValueError("a scripted module was given, but ahead-of-time compilation needs the module before scripting")
+    if "edges" in spec.inputs and "shifts" not in spec.inputs:
+        raise ValueError(
+            "the model takes edges but no shifts, so it can't be given fewer than two: let forward take shifts [e, 3], "
+            "r_ij = r_j - r_i + shift, and name them in the spec's inputs"
+        )
     spec = replace(spec, outputs=_with_forces(spec.outputs), references=references(module, spec, examples))
     model = _Model(module, spec, device)
     inputs = [_tensors(spec, example, device) for example in examples]
