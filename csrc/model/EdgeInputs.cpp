@@ -1,7 +1,7 @@
 #include "model/EdgeInputs.h"
+#include "model/Printable.h"
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 namespace openmmnnp {
@@ -32,12 +32,6 @@ DType shiftDtypeOf(const ModelSpec& spec) {
     return spec.indexDtype == "int32" ? DType::Int32 : DType::Int64;
 }
 
-std::string number(double value) {
-    char text[32];
-    std::snprintf(text, sizeof(text), "%.6g", value);
-    return text;
-}
-
 } // namespace
 
 EdgeInputs::EdgeInputs(const ModelSpec& spec)
@@ -58,7 +52,7 @@ void EdgeInputs::setNumEdges(int64_t count) {
     if (capacity > 0 && count > capacity)
         throw ModelError("The model was exported for at most " + std::to_string(capacity) +
                          " edges (edge_capacity), but " + std::to_string(count) + " pairs are within its cutoff of " +
-                         number(cutoff) + " " + lengthUnit +
+                         printNumber(cutoff) + " " + lengthUnit +
                          "; export it with a larger edge_capacity, or \"dynamic\".");
     numEdges = count;
 }

@@ -1,22 +1,16 @@
 #include "model/Evaluate.h"
 #include "model/CheckOutputs.h"
+#include "model/Printable.h"
 #include "neighbors/CheckBox.h"
 #include "openmmnnp/InterpreterLock.h"
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 namespace openmmnnp {
 
 namespace {
 
 const std::string derivativePrefix = "parameter_derivative.";
-
-std::string number(double value) {
-    char text[32];
-    std::snprintf(text, sizeof(text), "%.6g", value);
-    return text;
-}
 
 } // namespace
 
@@ -108,10 +102,10 @@ void Evaluation::checkFinite(long long evaluation) const {
                 fail(describeForce(i), i, evaluation);
         }
     if (!std::isfinite(energy))
-        fail("energy is " + number(energy), -1, evaluation);
+        fail("energy is " + printNumber(energy), -1, evaluation);
     for (size_t i = 0; i < derivatives.size(); i++)
         if (!std::isfinite(derivatives[i]))
-            fail("output '" + model->getOutputNames()[derivativeOutputs[i]] + "' is " + number(derivatives[i]), -1,
+            fail("output '" + model->getOutputNames()[derivativeOutputs[i]] + "' is " + printNumber(derivatives[i]), -1,
                  evaluation);
 }
 
@@ -147,8 +141,8 @@ void Evaluation::checkForcesBelow(double limit, long long evaluation) const {
 
 std::string Evaluation::describeForce(int particle) const {
     const double* f = &forces[3 * static_cast<size_t>(particle)];
-    return "force on " + describeParticle(particle) + " is (" + number(f[0]) + ", " + number(f[1]) + ", " +
-           number(f[2]) + ")";
+    return "force on " + describeParticle(particle) + " is (" + printNumber(f[0]) + ", " + printNumber(f[1]) + ", " +
+           printNumber(f[2]) + ")";
 }
 
 void Evaluation::fail(const std::string& what, int particle, long long evaluation) const {
@@ -183,7 +177,7 @@ std::string Evaluation::describeNeighbor(int particle) const {
     if (first < 0)
         return "";
     return "The nearest neighbor of " + describeParticle(first) + " among the particles of the force is " +
-           describeParticle(second) + ", " + number(std::sqrt(closest) * model->getSpec().getLengthInNm()) +
+           describeParticle(second) + ", " + printNumber(std::sqrt(closest) * model->getSpec().getLengthInNm()) +
            " nm away. ";
 }
 
@@ -194,7 +188,7 @@ std::string Evaluation::describeLastEnergies(long long before) const {
         return "";
     std::string text = "The last good energies were";
     for (long long i = before - count; i < before; i++)
-        text += " " + number(lastEnergies[(i - 1) % numLastEnergies] * model->getSpec().getEnergyInKJPerMol());
+        text += " " + printNumber(lastEnergies[(i - 1) % numLastEnergies] * model->getSpec().getEnergyInKJPerMol());
     return text + " kJ/mol (without the model's constant). ";
 }
 

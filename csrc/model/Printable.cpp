@@ -1,5 +1,6 @@
 #include "model/Printable.h"
 #include <cstdint>
+#include <cstdio>
 
 namespace openmmnnp {
 
@@ -36,6 +37,12 @@ std::string printable(const std::string& message) {
         text += length == 0 ? "\xEF\xBF\xBD" : isControl ? "?" : message.substr(i, length);
         i += length == 0 ? 1 : length;
     }
+    return text;
+}
+
+std::string printNumber(double value) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "%.6g", value);
     return text;
 }
 

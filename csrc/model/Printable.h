@@ -12,6 +12,9 @@ namespace openmmnnp {
  */
 OPENMMNNP_EXPORT std::string printable(const std::string& message);
 
+/** A number with six digits. */
+std::string printNumber(double value);
+
 } // namespace openmmnnp
 
 #endif // OPENMMNNP_PRINTABLE_H_

@@ -1,19 +1,9 @@
 #include "neighbors/CheckBox.h"
+#include "model/Printable.h"
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 namespace openmmnnp {
-
-namespace {
-
-std::string number(double value) {
-    char text[32];
-    std::snprintf(text, sizeof(text), "%.6g", value);
-    return text;
-}
-
-} // namespace
 
 void findHeights(const double box[9], double heights[3]) {
     const double volume = box[0] * box[4] * box[8]; // OpenMM's boxes are lower triangles
@@ -31,9 +21,9 @@ void checkBox(const NeighborOptions& options, const double box[9], const std::st
     findHeights(box, heights);
     const double least = *std::min_element(heights, heights + 3);
     if (least < 2 * options.cutoff)
-        throw ModelError("The periodic box is " + number(least) + " " + unit +
-                         " between two of its faces, less than twice the model's cutoff of " + number(options.cutoff) +
-                         " " + unit +
+        throw ModelError("The periodic box is " + printNumber(least) + " " + unit +
+                         " between two of its faces, less than twice the model's cutoff of " +
+                         printNumber(options.cutoff) + " " + unit +
                          ", and the model's spec says \"small_box\": \"refuse\"; use a larger box, or a model that "
                          "takes several images of a particle.");
 }

@@ -12,7 +12,7 @@ namespace openmmnnp {
 struct NeighborOptions {
     double cutoff = 0;
     double skin = 0;       // candidates are kept until a particle has moved by half of it; changes no result
-    bool full = true;      // i -> j and j -> i; else one of the two: i < j, or i = j and the first number in S above 0
+    bool full = true;      // i -> j and j -> i; else i < j, or i = j and the first number in S that is not 0 above 0
     bool periodic = false; // S is 0 otherwise
     bool images = true;    // a box smaller than twice the cutoff is allowed: then there are several edges of one pair
 

@@ -11,7 +11,7 @@ namespace {
 constexpr int mostOfFew = 128;        // particles for which one launch does all
 constexpr int mostThreads = 512;      // of a group
 constexpr int wordSize = 32;          // candidates that make up a word
-constexpr int64_t leastEdges = 64;    // for which there is room at first
+constexpr int64_t leastCapacity = 64; // for which there is room at first
 constexpr double slack = 1.2;         // room beyond what is needed or expected
 constexpr int neighborsInVacuum = 60; // expected within the range: as in an organic liquid, about 0.5 nm
 constexpr double mostExpected = 256;  // likewise in any box, which need not be the one that will be used
@@ -90,7 +90,7 @@ void DeviceNeighbors::estimateSizes(const double box[9]) {
     };
     rowCapacity = static_cast<int>(roundUp(expect(range) + 6 * std::sqrt(expect(range)) + 8));
     const double numPairs = numParticles * expect(options.cutoff) * (options.full ? 1 : 0.5);
-    capacity = layout.fixedCapacity > 0 ? layout.fixedCapacity : std::max(leastEdges, roundUp(slack * numPairs));
+    capacity = layout.fixedCapacity > 0 ? layout.fixedCapacity : std::max(leastCapacity, roundUp(slack * numPairs));
 }
 
 void DeviceNeighbors::allocate() {

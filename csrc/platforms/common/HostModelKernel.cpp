@@ -117,7 +117,7 @@ bool HostModelKernel::takeEdges() {
 void HostModelKernel::evaluate(int threads) noexcept {
     try {
         positionsArrived->wait();
-        clock.stop(StageClock::Gather);
+        clock.stop(neighbors ? StageClock::Neighbors : StageClock::Gather); // what the device was busy with
         const bool hasEdges = takeEdges();
         clock.stop(StageClock::Neighbors);
         useTorchThreads(threads);

@@ -8,8 +8,7 @@
 
 namespace openmmnnp {
 
-/** The list of these positions with these options and this layout, which forces of one Context share; else a new one.
- */
+/** The list of these positions with these options and this layout, on the device; else the one that is made. */
 std::shared_ptr<DeviceNeighbors> shareDeviceNeighbors(const NeighborPositions& positions,
                                                       const NeighborOptions& options, const EdgeLayout& layout,
                                                       const std::function<std::shared_ptr<DeviceNeighbors>()>& make);
