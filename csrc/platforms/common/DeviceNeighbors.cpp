@@ -233,7 +233,7 @@ void DeviceNeighbors::grow() {
     numGrowths++; // also if there is no memory: what was there before is gone then
     if (moreCandidates) {
         const auto needed = static_cast<size_t>(roundUp(slack * longestRow));
-        rowCapacity = 0; // until all fits: it is tried again otherwise
+        rowCapacity = 0; // until there is memory: no kernel runs before
         candidates.resize(numParticles * needed);
         masks.resize(numParticles * needed / wordSize);
         rowCapacity = static_cast<int>(needed);
