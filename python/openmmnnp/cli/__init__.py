@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, doctor, report, simulate
+from . import demo, doctor, export, report, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="openmm-nnp", description="Neural network potentials in OpenMM.")
     commands = parser.add_subparsers(dest="command", required=True)
     doctor.add(commands)
+    export.add(commands)
     simulate.add(commands, everything="--help-all" in words)
     report.add(commands)
     demo.add(commands)

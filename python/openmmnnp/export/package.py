@@ -65,7 +65,7 @@ def save_pt(
     model = _Model(module, spec)
     expected = [model.results(_tensors(spec, example)) for example in examples]
     spec = replace(spec, outputs=[name for name in spec.outputs if name in model.returned])
-    with _replaced(target) as aside:
+    with replaced(target) as aside:
         with _stage("scripting", progress):
             _script(model.module).save(str(aside))
             write_spec(aside, spec)
@@ -112,7 +112,7 @@ def save_pt2(
     model = _Model(module, spec, device)
     inputs = [_tensors(spec, example, device) for example in examples]
     expected = [model.results(x) for x in inputs]
-    with _replaced(target) as aside:
+    with replaced(target) as aside:
         with _stage("tracing", progress):
             program = _trace(model, spec, max(inputs, key=lambda x: len(x["positions"])))
         with _stage("compiling (about half a minute)", progress):
@@ -365,7 +365,7 @@ def _target(path: str | os.PathLike[str], suffix: str) -> Path:
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
+def replaced(target: Path) -> Iterator[Path]:
     """A file of the same name in a folder beside the target; it takes the target's place if nothing is raised."""
     with tempfile.TemporaryDirectory(prefix=".", dir=target.resolve().parent) as folder:
         aside = Path(folder, target.name)

@@ -1,0 +1,104 @@
+"""Atoms to try a model with: from a PDB file, from elements alone, or of no kind in particular."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .spec import LENGTH_UNITS, ModelSpec
+
+__all__ = ["Atoms"]
+
+_SPACING = 1.15  # angstrom between neighbors in a made-up cluster
+_COMMON = (6, 1, 8, 7, 1, 16, 9, 17)
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """Elements and a geometry.
+
+    Attributes
+    ----------
+    numbers : atomic numbers [n]
+    positions : [n, 3] in angstrom
+    box : rows [3, 3] in angstrom, in OpenMM's reduced form; None without periodic boundary conditions
+    charge : total charge, in units of the elementary charge
+    """
+
+    numbers: tuple[int, ...]
+    positions: NDArray[np.float64]
+    box: NDArray[np.float64] | None = None
+    charge: int = 0
+
+    @classmethod
+    def from_pdb(cls, path: str | os.PathLike[str], *, periodic: bool = True, charge: int = 0) -> Atoms:
+        """The atoms of a PDB file, with its box if ``periodic``. Raises ValueError if an atom has no element."""
+        from openmm import app, unit
+
+        pdb = app.PDBFile(os.fspath(path))
+        unknown = [atom.index for atom in pdb.topology.atoms() if atom.element is None]
+        if unknown:
+            raise ValueError(f"{os.fspath(path)}: atom {unknown[0]} has no element: fill columns 77 and 78 of the PDB")
+        vectors = pdb.topology.getPeriodicBoxVectors() if periodic else None
+        box = None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom), dtype=float)
+        numbers = tuple(atom.element.atomic_number for atom in pdb.topology.atoms())
+        return cls(numbers, pdb.getPositions(asNumpy=True).value_in_unit(unit.angstrom), box, charge)
+
+    @classmethod
+    def of_elements(cls, numbers: Sequence[int], *, seed: int = 0, charge: int = 0) -> Atoms:
+        """A made-up cluster of atoms with these elements: no molecule, but no two atoms closer than 0.85 angstrom."""
+        if not numbers:
+            raise ValueError("no elements were given; at least one atomic number is needed")
+        n = len(numbers)
+        edge = math.ceil(n ** (1 / 3))
+        grid = np.stack(np.meshgrid(*3 * [np.arange(edge)], indexing="ij"), -1).reshape(-1, 3)[:n]
+        noise = np.random.default_rng(seed).uniform(-0.08, 0.08, (n, 3))
+        return cls(tuple(int(z) for z in numbers), _SPACING * (grid + noise), None, charge)
+
+    @classmethod
+    def for_spec(cls, spec: ModelSpec, n: int = 7) -> Atoms:
+        """Atoms that a model takes: those that its spec fixes, or ``n`` of the elements that it knows."""
+        known = spec.elements or [int(z) for z in _COMMON]
+        mixed = [z for z in _COMMON if z in known] or known
+        count = n if spec.particles == "dynamic" else int(spec.particles)
+        return cls.of_elements(spec.atomic_numbers or [mixed[i % len(mixed)] for i in range(count)])
+
+    def example(self, spec: ModelSpec) -> dict[str, Any]:
+        """These atoms as inputs of a model, in its units, all but edges and shifts; parameters are 1.
+
+        A model that takes ``box`` gets a cube without images of its own if these atoms have none. Raises ValueError
+        if an element has no type in the spec's type_map.
+        """
+        scale = 0.1 / LENGTH_UNITS[spec.length_unit]
+        box = self.box if self.box is not None else self._wide_box(spec)
+        available: dict[str, Any] = {
+            "positions": self.positions * scale,
+            "box": box * scale,
+            "atomic_numbers": np.array(self.numbers),
+            "charge": self.charge,
+            "multiplicity": 1,
+        }
+        if "types" in spec.inputs:
+            available["types"] = np.array(self._types(spec))
+        known = {name: available[name] for name in spec.inputs if name in available}
+        return known | {name: 1.0 for name in spec.inputs if name.startswith("parameters.")}
+
+    def _types(self, spec: ModelSpec) -> list[int]:
+        from openmm.app import Element
+
+        symbols = [Element.getByAtomicNumber(z).symbol for z in self.numbers]
+        types = spec.type_map or {}
+        unknown = sorted(set(symbols) - set(types))
+        if unknown:
+            raise ValueError(f"the model has no type for {', '.join(unknown)}; its types are {', '.join(types)}")
+        return [types[symbol] for symbol in symbols]
+
+    def _wide_box(self, spec: ModelSpec) -> NDArray[np.float64]:
+        cutoff = (spec.cutoff or 0.0) * LENGTH_UNITS[spec.length_unit] * 10
+        return float(max(10.0, np.ptp(self.positions, axis=0).max() + 2 * cutoff + 2)) * np.eye(3)

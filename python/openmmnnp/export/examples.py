@@ -1,0 +1,77 @@
+"""Geometries to export and to check a model with, made from one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..neighbors import NeighborList
+from ..spec import ModelSpec
+
+Example = Mapping[str, Any]
+
+__all__ = ["complete", "variations"]
+
+_SHIFTED = 0.02  # of the mean distance between neighbors
+_SCALES = (1.0, 0.97, 1.06)
+_PER_PARTICLE = ("positions", "atomic_numbers", "types")
+
+
+def complete(spec: ModelSpec, example: Example) -> dict[str, Any]:
+    """The example with edges and shifts as the plugin finds them, where the spec takes them and it has none.
+
+    The edges are those of ``box`` unless the spec says that the model is not periodic. Raises ValueError if the
+    positions are not [n, 3].
+    """
+    given = {name: example[name] for name in spec.inputs if name in example}
+    if "edges" not in spec.inputs or "edges" in example:
+        return given | {name: value for name, value in example.items() if name not in spec.inputs}
+    positions = np.asarray(example["positions"], dtype=float)
+    periodic = spec.periodic is not False and example.get("box") is not None
+    box = np.asarray(example["box"], dtype=float) if periodic else None
+    edges, cells = NeighborList(
+        spec.cutoff or 0.0, edges=spec.edges or "full", small_box=spec.small_box or "images"
+    ).find(positions, box)
+    shifts = cells if spec.shifts != "cartesian" else cells @ box if box is not None else np.zeros(cells.shape)
+    found = {"edges": edges, "shifts": shifts}
+    return {name: given.get(name, found.get(name)) for name in spec.inputs}
+
+
+def variations(spec: ModelSpec, example: Example) -> list[dict[str, Any]]:
+    """Three geometries or more from one: of other particle counts, where they are dynamic, and of other edge counts.
+
+    The particles are shifted a little at random, always in the same way, so that no symmetry hides an error; the
+    second and the third geometry are squeezed and stretched. Only ``positions``, ``atomic_numbers``, ``types``,
+    ``box`` and the edges change.
+    """
+    plain = {name: value for name, value in example.items() if name not in ("edges", "shifts")}
+    n = len(np.asarray(plain["positions"]))
+    counts = [n, n - 1, n - 2] if spec.particles == "dynamic" and n > 4 else [n, n, n]
+    if spec.particles == "dynamic" and n <= 4:
+        counts = [n, max(n - 1, 1), n]
+    generator = np.random.default_rng(0)
+    return [
+        complete(spec, _changed(plain, count, scale, generator)) for count, scale in zip(counts, _SCALES, strict=True)
+    ]
+
+
+def _changed(example: Example, count: int, scale: float, generator: np.random.Generator) -> dict[str, Any]:
+    """The first ``count`` particles, shifted at random, with all lengths multiplied."""
+    changed = {name: value[:count] if name in _PER_PARTICLE else value for name, value in example.items()}
+    positions = np.asarray(changed["positions"], dtype=float)
+    changed["positions"] = scale * (positions + _SHIFTED * _spacing(positions) * generator.normal(size=positions.shape))
+    if "box" in changed:
+        changed["box"] = scale * np.asarray(changed["box"], dtype=float)
+    return changed
+
+
+def _spacing(positions: Sequence[Sequence[float]] | np.ndarray) -> float:
+    """Mean distance to the nearest neighbor, in the unit of the positions; 0 for one particle."""
+    x = np.asarray(positions)
+    if len(x) < 2:
+        return 0.0
+    nearest = [math.sqrt(np.partition(((x - r) ** 2).sum(1), 1)[1]) for r in x]
+    return float(np.mean(nearest))

@@ -1,0 +1,70 @@
+"""From one module and one geometry to a checked file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..atoms import Atoms
+from ..spec import ModelSpec
+from .examples import Example, variations
+from .package import save_pt, save_pt2
+
+__all__ = ["export"]
+
+
+def export(
+    model: nn.Module,
+    spec: ModelSpec,
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    device: str = "cpu",
+    example: Example | None = None,
+    energy_entry: bool = False,
+    options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> ModelSpec:
+    """Save a model for :class:`openmmnnp.NNPForce`, compare what was saved with it, and return the spec as written.
+
+    Parameters
+    ----------
+    model : module whose forward takes ``spec.inputs`` in their order and returns the energy [], or a tuple or dict of
+        ``spec.outputs``; forces and parameter derivatives that it does not return are derived from the energy
+    spec : the model's contract; references are added
+    path : file to write
+    format : "pt2" (compiled ahead of time) or "pt" (TorchScript); None: what the name of the file says
+    device : "cpu" or "cuda"; a package runs on the kind of device on which it was compiled
+    example : one geometry, every input of the spec by name in the model's units; edges and shifts may be left out.
+        Others are made from it: with fewer particles where their number is dynamic, and with other numbers of edges.
+        None: a cluster of elements that the spec knows, parameters being 1
+    energy_entry : compile a second entry without forces, for calls that want the energy alone (".pt2")
+    options : for inductor, with our own
+    progress : say on the standard error what is done
+
+    Raises ValueError if the model does not do what the spec says, can't be compiled, or gives other results once
+    saved; nothing is written then.
+    """
+    kind = Path(path).suffix.removeprefix(".") if format is None else format
+    if kind not in ("pt", "pt2"):
+        raise ValueError(f"the format '{kind}' was asked for, but a model is saved as 'pt2' or 'pt'")
+    spec.validate()
+    examples = variations(spec, Atoms.for_spec(spec).example(spec) if example is None else example)
+    if kind == "pt":
+        if energy_entry:
+            raise ValueError("energy_entry was asked for, but a .pt has one entry, which leaves forces to autograd")
+        return save_pt(model, spec, path, examples=examples, progress=progress)
+    return save_pt2(
+        model,
+        spec,
+        path,
+        examples=examples,
+        device=device,
+        energy_entry=energy_entry,
+        options=options,
+        progress=progress,
+    )
