@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, doctor, export, report, simulate
+from . import demo, doctor, export, inspect, report, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     doctor.add(commands)
     export.add(commands)
+    inspect.add(commands)
     simulate.add(commands, everything="--help-all" in words)
     report.add(commands)
     demo.add(commands)
