@@ -1,0 +1,1 @@
+"""Architectures of published models, written to be traced and scripted. Needs torch."""
