@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo, doctor, export, inspect, report, simulate
+from . import check, demo, doctor, export, inspect, report, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add(commands)
     export.add(commands)
     inspect.add(commands)
+    check.add(commands)
     simulate.add(commands, everything="--help-all" in words)
     report.add(commands)
     demo.add(commands)
