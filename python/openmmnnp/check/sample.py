@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,9 @@ def choose(spec: ModelSpec | None, atoms: Atoms | None) -> Sample:
     if spec.references:
         largest = max(spec.references, key=lambda reference: len(reference["positions"]))
         return _from_inputs(spec, largest, spec.atomic_numbers, "a reference of the spec")
-    return _from_atoms(spec, Atoms.for_spec(spec), "a made-up cluster")
+    sample = _from_atoms(spec, Atoms.for_spec(spec), "a made-up cluster")
+    known = spec.elements or spec.atomic_numbers or {"atomic_numbers", "types"} & set(spec.inputs)
+    return sample if known else replace(sample, numbers=None)
 
 
 def _check_fit(spec: ModelSpec, atoms: Atoms) -> None:

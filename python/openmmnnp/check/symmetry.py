@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .sample import Array, Sample
 from .subject import Bench, Result, Subject
@@ -23,7 +24,7 @@ def symmetry(subject: Subject) -> Iterator[Verdict]:
     energy, forces = subject.here
     moved = subject.bench.evaluate(x + _SHIFT)
     yield subject.agree("translation", [(moved, (energy, forces))], "all moved by 0.4 nm")
-    yield _net_force(subject, forces)
+    yield _net_force(subject, moved[1])  # a force towards the origin has no sum where the sample is centered
     yield _rotation(subject)
     yield _permutation(subject)
     if box is None:
@@ -44,12 +45,8 @@ def _net_force(subject: Subject, forces: Array) -> Verdict:
 def _rotation(subject: Subject) -> Verdict:
     x, box = subject.sample.positions, subject.sample.box
     energy, forces = subject.here
-    if box is None:
-        turned = [(_random_rotation(k), None) for k in (0, 1)]
-        what = "turned at random"
-    else:
-        turned = _turns_of_box(box)
-        what = "turned with the box"
+    turned = _turns_of_box(box) if box is not None else [(_random_rotation(k), None) for k in (0, 1)]
+    what = "turned at random" if box is None else "turned with the box"
     pairs: list[tuple[Result, Result]] = []
     for rotation, new_box in turned:
         found = subject.bench.evaluate(x @ rotation.T, new_box)
@@ -101,7 +98,7 @@ def _permutation(subject: Subject) -> Verdict:
     return subject.agree("permutation", [(found, (energy, forces[order]))], what, otherwise)
 
 
-def _ordered(sample: Sample, order: Array) -> Sample:
+def _ordered(sample: Sample, order: NDArray[np.intp]) -> Sample:
     numbers = None if sample.numbers is None else tuple(sample.numbers[i] for i in order)
     types = None if sample.types is None else tuple(sample.types[i] for i in order)
     return replace(sample, positions=sample.positions[order], numbers=numbers, types=types)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import openmm
 
 from ..spec import ENERGY_UNITS, LENGTH_UNITS
 from .sample import Array
 from .subject import Subject, masses
 from .verdict import Verdict
 
-__all__ = ["relaxed", "units"]
+__all__ = ["units"]
 
 # Covalent radii in nm: B. Cordero et al., Dalton Trans. 2008, 2832. Elements without one form no bond here.
 _RADII = {1: 0.031, 5: 0.084, 6: 0.076, 7: 0.071, 8: 0.066, 9: 0.057, 14: 0.111, 15: 0.107, 16: 0.105, 17: 0.102,
@@ -25,22 +23,12 @@ _WITH_HYDROGEN = 1900.0, 5000.0  # 1/cm; S-H stretches 2600, H2 4400
 _WITHOUT = 400.0, 3000.0  # 1/cm; C-I stretches 500, N2 2360
 _IMPOSSIBLE = 6000.0  # 1/cm
 _BONDS = 40
-_ITERATIONS = 300
 
 
 class _Bond(NamedTuple):
     first: int
     second: int
     has_hydrogen: bool
-
-
-@lru_cache(maxsize=1)
-def relaxed(subject: Subject) -> Array:
-    """Positions [n, 3] in nm after a minimization of some hundred iterations."""
-    context = subject.bench.context
-    context.setPositions(subject.sample.positions)
-    openmm.LocalEnergyMinimizer.minimize(context, 10.0, subject.affordable(30.0, 30, _ITERATIONS))
-    return np.array(context.getState(positions=True).getPositions(asNumpy=True)._value)
 
 
 def units(subject: Subject) -> Iterator[Verdict]:
@@ -50,7 +38,7 @@ def units(subject: Subject) -> Iterator[Verdict]:
         reason = "needs two atoms or more, all of nonmetals, whose elements are known"
         yield from (Verdict(name, "skipped", reason) for name in ("length unit", "energy unit"))
         return
-    x = relaxed(subject)
+    x = subject.relaxed
     ratios = _ratios(subject, x)
     nearest = float(np.median(ratios.min(axis=1)))
     yield _lengths(subject, nearest)
