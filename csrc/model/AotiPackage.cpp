@@ -13,6 +13,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+const std::string energyFolder = "data/aotinductor/energy/";
+
 bool endsWith(const std::string& text, const std::string& suffix) {
     return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
 }
@@ -143,46 +145,57 @@ void checkElf(const std::string& library, const std::string& entry) {
                          "' is not a shared library for this machine; compile the model here.");
 }
 
+/** Put an entry of the archive where it belongs. */
+void sort(const Archive& archive, const std::string& name, AotiPackage::Entry& entry) {
+    if (endsWith(name, ".so")) {
+        if (!entry.library.empty())
+            throw ModelError("The package holds more than one library ('" + entry.library + "', '" + name +
+                             "'); compile one model per package.");
+        entry.library = name;
+    } else if (endsWith(name, "_metadata.json"))
+        entry.metadata = name;
+    else if (endsWith(name, ".json"))
+        refuseCustomOperators(archive, name);
+    else if (isKernel(name))
+        addKernel(entry.kernels, name);
+}
+
+/** The version of torch that compiled it; throws if it can't run here. */
+std::string check(const Archive& archive, const AotiPackage::Entry& entry, const ModelDevice& device,
+                  int computeCapability) {
+    if (entry.library.empty())
+        throw ModelError("The package holds no compiled library (.so); export the model again.");
+    if (entry.metadata.empty())
+        throw ModelError(
+            "The package holds no metadata (*_metadata.json), so its device is unknown; export the model again.");
+    const Json metadata = readJson(archive, entry.metadata);
+    const std::string torchVersion = text(metadata, "openmmnnp_torch_version");
+    checkTorchVersion(torchVersion);
+    const std::string compiledFor = text(metadata, "AOTI_DEVICE_KEY"), wanted = device.isCuda ? "cuda" : "cpu";
+    if (compiledFor != wanted)
+        throw ModelError("The package was compiled for the device '" + compiledFor +
+                         "', but this Context runs the model on '" + wanted +
+                         "'; export the model for that device, or choose another Platform.");
+    checkMachine(metadata);
+    if (device.isCuda)
+        checkArchitecture(metadata, entry.kernels, computeCapability);
+    checkElf(archive.read(entry.library), entry.library);
+    return torchVersion;
+}
+
 } // namespace
 
 AotiPackage AotiPackage::read(const ModelFile& file, const ModelDevice& device, int computeCapability) {
     const Archive& archive = file.getArchive();
     AotiPackage package;
-    std::string metadataEntry;
-    for (const std::string& entry : archive.getNames()) {
-        refuseWeightsOutside(entry);
-        if (!startsWith(entry, "data/aotinductor/"))
-            continue;
-        if (endsWith(entry, ".so")) {
-            if (!package.libraryEntry.empty())
-                throw ModelError("The package holds more than one library ('" + package.libraryEntry + "', '" + entry +
-                                 "'); compile one model per package.");
-            package.libraryEntry = entry;
-        } else if (endsWith(entry, "_metadata.json"))
-            metadataEntry = entry;
-        else if (endsWith(entry, ".json"))
-            refuseCustomOperators(archive, entry);
-        else if (isKernel(entry))
-            addKernel(package.kernelEntries, entry);
+    for (const std::string& name : archive.getNames()) {
+        refuseWeightsOutside(name);
+        if (startsWith(name, "data/aotinductor/"))
+            sort(archive, name, startsWith(name, energyFolder) ? package.energy : package.full);
     }
-    if (package.libraryEntry.empty())
-        throw ModelError("The package holds no compiled library (.so); export the model again.");
-    if (metadataEntry.empty())
-        throw ModelError(
-            "The package holds no metadata (*_metadata.json), so its device is unknown; export the model again.");
-    const Json metadata = readJson(archive, metadataEntry);
-    package.device = text(metadata, "AOTI_DEVICE_KEY");
-    package.torchVersion = text(metadata, "openmmnnp_torch_version");
-    checkTorchVersion(package.torchVersion);
-    const std::string wanted = device.isCuda ? "cuda" : "cpu";
-    if (package.device != wanted)
-        throw ModelError("The package was compiled for the device '" + package.device +
-                         "', but this Context runs the model on '" + wanted +
-                         "'; export the model for that device, or choose another Platform.");
-    checkMachine(metadata);
-    if (device.isCuda)
-        checkArchitecture(metadata, package.kernelEntries, computeCapability);
-    checkElf(archive.read(package.libraryEntry), package.libraryEntry);
+    package.torchVersion = check(archive, package.full, device, computeCapability);
+    if (!package.energy.library.empty())
+        check(archive, package.energy, device, computeCapability);
     return package;
 }
 

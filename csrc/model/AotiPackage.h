@@ -10,11 +10,15 @@ namespace openmmnnp {
 
 /** What an AOTInductor package says of itself. */
 struct AotiPackage {
-    std::string libraryEntry; // the archive's entry with the shared library
-    std::string device;       // "cpu", "cuda"
+    /** A compiled model of the package: the archive's entries in one folder below data/aotinductor. */
+    struct Entry {
+        std::string library, metadata;
+        /** Compiled CUDA kernels, which the library loads by their file names from a folder. */
+        std::vector<std::string> kernels;
+    };
+    Entry full;               // gives all outputs
+    Entry energy;             // in the folder `energy`: gives neither forces nor derivatives; empty if there is none
     std::string torchVersion; // "" if it does not say
-    /** Entries with compiled CUDA kernels, which the library loads by their file names from a folder. */
-    std::vector<std::string> kernelEntries;
 
     /**
      * Read the package's directory and metadata.  Throws ModelError for what cannot run: another device, machine,

@@ -91,6 +91,10 @@ public:
     virtual void copyOutput(int output, const TensorView& target) = 0;
     /** Threads that torch may use inside an evaluation; 0 if unknown. */
     virtual int getNumThreads() const = 0;
+    /** Is there a cheaper entry for evaluations without forces and derivatives? */
+    virtual bool hasEnergyEntry() const {
+        return false;
+    }
     /** Version of the torch that runs the model. */
     virtual std::string getTorchVersion() const = 0;
 

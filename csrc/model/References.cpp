@@ -36,6 +36,7 @@ double rmsDifference(const double* a, const std::vector<double>& b, bool subtrac
     return std::sqrt(sum / std::max<size_t>(b.size(), 1));
 }
 
+/** After an evaluation with forces, or for its energy alone. */
 void compare(const Evaluation& evaluation, const ModelSpec& spec, const SpecReference& reference, int n, int index) {
     const Tolerance& tolerance = spec.dtype == "float64" ? doubleTolerance : singleTolerance;
     const double unit = spec.getEnergyInKJPerMol(),
@@ -49,7 +50,7 @@ void compare(const Evaluation& evaluation, const ModelSpec& spec, const SpecRefe
         throw ModelError(which + " gives the energy " + number(expected) + " " + spec.energyUnit +
                          " (without the constant), but the model gives " + number(evaluation.getEnergy()) +
                          "; at most " + number(allowed) + " of difference is allowed." + advice);
-    if (reference.forces.values.empty())
+    if (reference.forces.values.empty() || !evaluation.hasForces())
         return;
     const double difference = rmsDifference(evaluation.getForces(), reference.forces.values, true),
                  rms = rmsDifference(nullptr, reference.forces.values, false);
@@ -70,7 +71,7 @@ public:
     ReferenceOnDevice(std::shared_ptr<Model> shared, int n) : DeviceEvaluation(std::move(shared), n) {}
 
     /** After all inputs are set. */
-    void evaluate() {
+    void evaluate(bool withForces) {
         const int64_t n = inputs.getNumParticles();
         const TorchScope scope(model->getDevice(), nullptr);
         positions = TorchTensor::allocate(inputs.getDType(), {n, 3}, model->getDevice());
@@ -79,7 +80,7 @@ public:
             TorchTensor::wrap(TensorView::contiguous(inputs.getPositions<char>(), inputs.getDType(), {n, 3}), {}));
         auto* numbers = static_cast<double*>(results.view().data);
         bind({positions.view().data, numbers, nullptr, numbers + 1}, nullptr);
-        run(true);
+        run(withForces);
         waitForResults();
     }
 
@@ -93,20 +94,26 @@ void checkReferences(Model& model) {
     const ModelSpec& spec = model.getSpec();
     int index = 0;
     for (const SpecReference& reference : spec.references) {
-        const SpecArray& positions = reference.inputs.at("positions");
-        const int n = static_cast<int>(positions.shape[0]);
+        const int n = static_cast<int>(reference.inputs.at("positions").shape[0]);
         // The evaluation does not own the model: it ends with this scope.
         const std::shared_ptr<Model> shared(&model, [](Model*) {});
+        index++;
+        const auto checkWith = [&](auto& evaluation, auto evaluate) {
+            setInputs(evaluation, reference);
+            evaluate(true);
+            compare(evaluation, spec, reference, n, index);
+            if (!model.hasEnergyEntry())
+                return;
+            evaluation.invalidate();
+            evaluate(false);
+            compare(evaluation, spec, reference, n, index);
+        };
         if (model.getDevice().isCuda) {
             ReferenceOnDevice evaluation(shared, n);
-            setInputs(evaluation, reference);
-            evaluation.evaluate();
-            compare(evaluation, spec, reference, n, ++index);
+            checkWith(evaluation, [&](bool withForces) { evaluation.evaluate(withForces); });
         } else {
             Evaluation evaluation(shared, n);
-            setInputs(evaluation, reference);
-            evaluation.run(true);
-            compare(evaluation, spec, reference, n, ++index);
+            checkWith(evaluation, [&](bool withForces) { evaluation.run(withForces); });
         }
     }
 }

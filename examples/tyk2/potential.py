@@ -5,8 +5,12 @@ parameter has the members as its first dimension, so that one member is trained 
 one pass. Scalars are [..., M, n, F] and vectors [..., M, 3, n, F] for n atoms, M members and F features.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
+
+from openmmnnp.spec import ModelSpec, read_spec
 
 COULOMB = 14.3996454785  # eV angstrom
 
@@ -135,3 +139,22 @@ def energy_and_forces(model: Potential, x: Tensor, numbers: Tensor, train: bool 
     energy = model(x, numbers)
     (gradient,) = torch.autograd.grad(energy.mean(-1).sum(), x, create_graph=train)
     return energy, -gradient
+
+
+def make(path: str | Path) -> tuple[Committee, ModelSpec]:
+    """The committee in a file that train.py wrote, as a module that can be compiled or trained on, and its spec.
+
+    openmm-nnp export factory potential:make ejm_31.pt -o ejm_31.pt2
+    """
+    spec = read_spec(path)
+    saved = torch.jit.load(str(path))
+    weights = {k.removeprefix("members."): v.detach() for k, v in saved.state_dict().items()}
+    if spec is None or "embedding" not in weights:
+        raise ValueError(f"{path} is no committee that train.py wrote")
+    spec.references = []
+    members, _, features = weights["embedding"].shape
+    layers = 1 + max(int(k.split(".")[1]) for k in weights if k.startswith("layers."))
+    radial, cutoff = weights["layers.0.scalars.weight"].shape[2], saved.members.cutoff
+    model = Potential(members, features=features, layers=layers, radial=radial, cutoff=cutoff)
+    model.load_state_dict(weights)
+    return Committee(model), spec

@@ -6,7 +6,6 @@ committee and trains on further frames also, which GFN2-xTB labels if they are n
 
 import argparse
 import dataclasses
-import json
 import math
 import sys
 import time
@@ -20,14 +19,14 @@ import torch
 from card import card
 from gradients import Gradients
 from labels import HERE, KCAL, Array, Frame, label, ligand, read, write
-from potential import Committee, Potential
+from potential import Committee, Potential, make
 from report import counts
-from sampling import make
+from sampling import make as make_frames
 from soap import Soap
 from torch import Tensor
 from tqdm import trange
 
-from openmmnnp.export import save_pt, save_pt2
+from openmmnnp.export import export
 from openmmnnp.spec import ModelSpec
 
 CITATION = (
@@ -78,17 +77,6 @@ def added(path: Path) -> list[Frame]:
     return label(marked, f"label {path.name}")
 
 
-def initial(path: Path) -> tuple[State, int, float, float]:
-    """Weights of a committee that `save` wrote, its number of layers, its cutoff (angstrom), its energy offset (eV)."""
-    files = {"openmmnnp.json": ""}
-    model = torch.jit.load(str(path), _extra_files=files)
-    weights = {k.removeprefix("members."): v.detach() for k, v in model.state_dict().items()}
-    if "embedding" not in weights:
-        raise ValueError(f"{path} is no committee that train.py wrote")
-    layers = 1 + max(int(k.split(".")[1]) for k in weights if k.startswith("layers."))
-    return weights, layers, model.members.cutoff, json.loads(files["openmmnnp.json"])["energy_offset"]
-
-
 def tensors(frames: list[Frame], offset: float) -> tuple[Tensor, Tensor, Tensor]:
     """Positions in float32, energies above the offset in float64, forces in float32."""
     positions, forces = (torch.tensor(np.array([getattr(f, k) for f in frames])) for k in ("positions", "forces"))
@@ -130,9 +118,10 @@ def train_committee(frames: list[Frame], args: argparse.Namespace) -> tuple[Pote
     Each member starts from its own random weights, or from its own in the file, and has its own order of the frames.
     """
     if args.init_from:
-        weights, layers, cutoff, offset = initial(args.init_from)
+        start, spec = make(args.init_from)
+        weights, offset = start.members.state_dict(), spec.energy_offset
         args.members, _, features = weights["embedding"].shape
-        radial = weights["layers.0.scalars.weight"].shape[2]
+        layers, radial, cutoff = len(start.members.layers), len(start.members.centers), start.members.cutoff
     else:
         layers, features, radial, cutoff = args.layers, args.features, 10, 5.5
         offset = float(np.mean([f.energy for f in frames]))
@@ -151,7 +140,7 @@ def train_committee(frames: list[Frame], args: argparse.Namespace) -> tuple[Pote
     return committee.eval().requires_grad_(False), offset, list(epochs)
 
 
-def save(model: Potential, offset: float, examples: list[Array], path: Path) -> None:
+def save(model: Potential, offset: float, positions: Array, path: Path) -> None:
     numbers = ligand()[1].tolist()
     spec = ModelSpec(
         name="ejm_31-gfn2",
@@ -172,8 +161,7 @@ def save(model: Potential, offset: float, examples: list[Array], path: Path) -> 
         citation=CITATION,
         domain=DOMAIN,
     )
-    write_model = save_pt2 if path.suffix == ".pt2" else save_pt
-    write_model(Committee(model), spec, path, examples=[{"positions": x, "atomic_numbers": numbers} for x in examples])
+    export(Committee(model), spec, path, example={"positions": positions, "atomic_numbers": numbers})
 
 
 def main() -> None:
@@ -186,7 +174,7 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"train.py: {error}")
     began = time.perf_counter()
-    frames = (frames or make(args.seed, args.processes)) + more
+    frames = (frames or make_frames(args.seed, args.processes)) + more
     labelling = "those of the file" if args.data or args.init_from else f"{time.perf_counter() - began:.0f} s"
     print(counts(frames))
     if args.add or not (args.data or args.init_from):
@@ -197,12 +185,12 @@ def main() -> None:
     seconds = time.perf_counter() - began
     training = f"{min(epochs):.1f} to {max(epochs):.1f} epochs in {seconds:.0f} s, {args.processes} members at a time"
     unseen = [f.positions for f in frames if f.split == "test"]
-    path, examples = args.out / "ejm_31.pt", [unseen[0], unseen[len(unseen) // 2]]
-    save(model, offset, examples, path)
+    path = args.out / "ejm_31.pt"
+    save(model, offset, unseen[0], path)
     with TemporaryDirectory() as folder:
         tested = path if args.eager else Path(folder, "ejm_31.pt2")  # three times as fast in dynamics
         if tested != path:
-            save(model, offset, examples, tested)
+            save(model, offset, unseen[0], tested)
         text = card(model, offset, frames, tested, labelling=labelling, training=training, **vars(args))
     (args.out / "MODEL_CARD.md").write_text(text)
 

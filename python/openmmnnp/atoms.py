@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +64,8 @@ class Atoms:
     @classmethod
     def for_spec(cls, spec: ModelSpec, n: int = 7) -> Atoms:
         """Atoms that a model takes: those that its spec fixes, or ``n`` of the elements that it knows."""
-        known = spec.elements or [int(z) for z in _COMMON]
-        mixed = [z for z in _COMMON if z in known] or known
+        known = spec.elements or list(spec.atomic_energies or {}) or _elements_of(spec.type_map or {})
+        mixed = [z for z in _COMMON if not known or z in known] or known
         count = n if spec.particles == "dynamic" else int(spec.particles)
         return cls.of_elements(spec.atomic_numbers or [mixed[i % len(mixed)] for i in range(count)])
 
@@ -102,3 +102,11 @@ class Atoms:
     def _wide_box(self, spec: ModelSpec) -> NDArray[np.float64]:
         cutoff = (spec.cutoff or 0.0) * LENGTH_UNITS[spec.length_unit] * 10
         return float(max(10.0, np.ptp(self.positions, axis=0).max() + 2 * cutoff + 2)) * np.eye(3)
+
+
+def _elements_of(symbols: Iterable[str]) -> list[int]:
+    """Atomic numbers of those names that are symbols of elements."""
+    from openmm.app import Element
+
+    known = {Element.getByAtomicNumber(z).symbol: z for z in range(1, 117)}
+    return [known[symbol] for symbol in symbols if symbol in known]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,8 +36,8 @@ class NeighborList:
         cutoff: float,
         *,
         skin: float = 0.0,
-        edges: Literal["full", "half"] = "full",
-        small_box: Literal["images", "refuse"] = "images",
+        edges: str = "full",
+        small_box: str = "images",
     ) -> None:
         for name, value, choices in (
             ("edges", edges, ("full", "half")),

@@ -235,20 +235,28 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec | None:
 def write_spec(path: str | os.PathLike[str], spec: ModelSpec) -> None:
     """Put a spec into a ``.pt`` or ``.pt2`` archive, in place of one that is there.
 
+    Raises ValueError if the spec is wrong or the file is no model archive.
+    """
+    add_entries(path, {ENTRY: spec.to_json().encode()})
+
+
+def add_entries(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> None:
+    """Put entries into the folder of a model archive, in place of those that are there.
+
     The archive is written anew beside the old one, all entries uncompressed and aligned to 64 bytes as torch does, and
     replaces it at the end. TorchScript's records of source locations, which name the exporter's folders, are left
-    out. Raises ValueError if the spec is wrong or the file is no model archive.
+    out. Raises ValueError if the file is no model archive.
     """
-    text = spec.to_json()
     path = Path(path)
     handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
     try:
         with os.fdopen(handle, "w+b") as out, zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
-            name = f"{_root(old)}/{ENTRY}"
+            added = {f"{_root(old)}/{name}": data for name, data in entries.items()}
             for entry in old.infolist():
-                if entry.filename != name and not entry.filename.endswith(".debug_pkl"):
+                if entry.filename not in added and not entry.filename.endswith(".debug_pkl"):
                     _write_entry(new, out.tell(), entry.filename, old.read(entry))
-            _write_entry(new, out.tell(), name, text.encode())
+            for name, data in added.items():
+                _write_entry(new, out.tell(), name, data)
         os.chmod(aside, path.stat().st_mode & 0o777)
         os.replace(aside, path.resolve())
     except BaseException as error:

@@ -17,8 +17,9 @@ import openmmnnp._core
 from devices import SPEC, WELL
 from helpers import Harmonic, scripted
 from models import Pair, Walls, pair_example, pair_spec, walls_example, walls_spec
+from neighbors_oracle import CUBE, Edges, edges_spec
 from openmmnnp import ModelSpec
-from openmmnnp.export import save_pt, save_pt2
+from openmmnnp.export import export, save_pt, save_pt2
 from openmmnnp.spec import write_spec
 
 torch.set_num_threads(1)
@@ -170,6 +171,15 @@ def walls_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float64 package with four particles, of a module that returns its own forces."""
     path = tmp_path_factory.mktemp("walls") / "walls.pt2"
     save_pt2(Walls(), walls_spec(), path, examples=[walls_example(1), walls_example(2)], progress=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def edges_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The float64 model Edges for any number of particles and edges, with an energy entry, made from one geometry."""
+    path = tmp_path_factory.mktemp("edges") / "edges.pt2"
+    example = {"positions": np.random.default_rng(3).uniform(-1, 1, (40, 3)), "box": CUBE}
+    export(Edges(0.5, True), edges_spec(shifts="cell"), path, example=example, energy_entry=True, progress=False)
     return path
 
 

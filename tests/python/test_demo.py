@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from openmmnnp.cli import main
 from openmmnnp.simulate import demo
+from openmmnnp.spec import read_spec
 from simulations import TYK2, read_log, write_job
 
 
@@ -28,7 +30,7 @@ def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     job = write_job(tmp_path)
     assert job.protein
     shutil.copy(job.protein, data / "Tyk2_protein.pdb")
-    for name in ("lig.pdb", "lig_gaff.xml", "ejm_31.pt"):
+    for name in ("lig.pdb", "lig_gaff.xml", "ejm_31.pt", "potential.py"):
         shutil.copy(TYK2 / name, data / name)
     with gzip.open(TYK2 / "ejm_31.xyz.gz", "rt") as file:
         lines = file.read().splitlines(keepends=True)
@@ -41,8 +43,30 @@ def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert main(["demo", str(tmp_path / "demo"), "--platform", "CPU"]) == 0
     assert [read_log(tmp_path / "demo" / leg)[-1]["step"] for leg in ("mlmm", "mm")] == [40, 40]
     assert json.loads((tmp_path / "demo" / "report.json").read_text())
+    compiled, original = read_spec(tmp_path / "demo" / "ejm_31.pt2"), read_spec(TYK2 / "ejm_31.pt")
+    assert compiled and original and compiled.outputs == ["energy", "forces", "energy_std"]
+    assert list((tmp_path / "demo" / "mlmm").glob("*.pt2"))
+    reference = compiled.references[0]
+    eager = torch.jit.load(str(TYK2 / "ejm_31.pt")).double()
+    energy, _ = eager(torch.tensor(reference["positions"]), torch.tensor(reference["atomic_numbers"]))
+    assert reference["energy"] - compiled.constant_energy() == pytest.approx(energy.item(), abs=1e-9)
     text = capsys.readouterr().out
     assert "A run of a few ps shows that it runs" in text and "report.html" in text
     assert main(["demo", str(tmp_path / "demo"), "--platform", "CPU"]) == 0  # goes on, from the end
     text = capsys.readouterr().out
     assert text.count("Going on with") == 2 and "report.html" in text
+
+
+def test_where_there_is_no_compiler_it_runs_torchscript(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
+    assert demo.prepare_model("ejm_31", tmp_path, "cpu") == demo.data_folder() / "ejm_31.pt"
+    text = capsys.readouterr().out
+    assert "but none was found: install one (apt-get install g++)" in text
+    assert "The demo runs TorchScript, which is slower" in text
+
+
+def test_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert demo.prepare_model("mine.pt2", tmp_path / "none", "cpu") == Path("mine.pt2")
+    assert not (tmp_path / "none").exists()

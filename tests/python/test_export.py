@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from models import ENERGIES, Pair, pair_example, pair_oracle, pair_spec, walls_example, walls_spec  # noqa: E402
-from openmmnnp.export import package, references, save_pt, save_pt2  # noqa: E402
+from openmmnnp.export import compile, eager, package, references, save_pt, save_pt2  # noqa: E402
 from openmmnnp.spec import ModelSpec, read_spec, write_spec  # noqa: E402
 
 
@@ -31,7 +31,7 @@ def harmonic_examples(*counts):
 
 
 def run_package(path, example, spec):
-    outputs = torch._inductor.aoti_load_package(str(path))(*package._tensors(spec, example).values())
+    outputs = torch._inductor.aoti_load_package(str(path))(*eager.tensors(spec, example).values())
     return dict(zip(spec.outputs, outputs, strict=True))
 
 
@@ -94,7 +94,7 @@ def test_forces_are_central_differences(pair_package):
 
 
 def test_outputs_are_contiguous_and_no_views_of_inputs(walls_package):
-    spec, inputs = read_spec(walls_package), package._tensors(walls_spec(), walls_example(7))
+    spec, inputs = read_spec(walls_package), eager.tensors(walls_spec(), walls_example(7))
     outputs = torch._inductor.aoti_load_package(str(walls_package))(*inputs.values())
     found = dict(zip(spec.outputs, outputs, strict=True))
     assert torch.equal(found["centers"], inputs["positions"])
@@ -111,7 +111,7 @@ def test_pt_is_saved_with_what_the_module_returns(tmp_path, scripted, capsys):
     assert read_spec(path) == spec
     assert "scripting" in capsys.readouterr().err
     example = pair_example(7)
-    energy, energies = torch.jit.load(str(path))(*package._tensors(spec, example).values())
+    energy, energies = torch.jit.load(str(path))(*eager.tensors(spec, example).values())
     right = pair_oracle(*example.values())
     assert energy.item() == pytest.approx(right["energy"], rel=1e-5)
     np.testing.assert_allclose(energies.detach().numpy(), right["atomic_energy"], rtol=1e-4)
@@ -218,8 +218,8 @@ def test_a_package_with_other_results_is_refused(tmp_path, monkeypatch, factor, 
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("x/data/aotinductor/model/a.wrapper.so", b"")
 
-    monkeypatch.setattr(package, "_compile", empty)
-    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: wrong)
+    monkeypatch.setattr(package, "compile_package", empty)
+    monkeypatch.setattr(package, "load_package", lambda path, name: wrong)
     with pytest.raises(ValueError, match=f"output '{output}' of the saved model is off by"):
         save_pt2(Harmonic(), harmonic_spec(), tmp_path / "x.pt2", examples=harmonic_examples(4, 5), progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -245,7 +245,7 @@ def test_packages_that_can_not_run_alone_are_refused(tmp_path, name, content, me
         for entry, text in {"a.wrapper.so": "", "a.wrapper_metadata.json": "{}", name: content}.items():
             archive.writestr(f"x/data/aotinductor/model/{entry}", text)
     if message is None:
-        package._check_package(path)
+        compile.check_package(path)
         return
     with pytest.raises(ValueError, match=message):
-        package._check_package(path)
+        compile.check_package(path)

@@ -431,19 +431,6 @@ def test_options(make_force: MakeForce) -> None:
 # Packages
 
 
-@pytest.fixture(scope="session")
-def edges_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model Edges compiled for any number of particles and edges."""
-    path, examples = tmp_path_factory.mktemp("edges") / "edges.pt2", []
-    for n in (21, 40):
-        x = gas(n, CUBE)
-        edges, cells = brute_force(x, 0.5, CUBE)
-        examples.append({"positions": x, "box": CUBE, "edges": edges, "shifts": cells})
-    spec = edges_spec(shifts="cell")
-    save_pt2(Edges(0.5, True), spec, path, examples=examples, progress=False)
-    return path
-
-
 @pytest.mark.parametrize("n", [2, 3, 40, 61])
 def test_package(place: tuple[openmm.Platform, bool], edges_package: Path, n: int) -> None:
     """Also without an edge, which compilers take for a special case."""

@@ -17,6 +17,15 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path("openmm-nnp-demo"), metavar="DIR", help="[%(default)s]"
     )
+    parser.add_argument(
+        "--model",
+        default="ejm_31",
+        metavar="MODEL",
+        help="ejm_31 (ours), ani2x, or a file [ejm_31]",
+    )
+    parser.add_argument(
+        "--parameters", type=Path, metavar="DIR", help="published parameters of ani2x [TorchANI downloads them]"
+    )
     parser.add_argument("--platform", help="Reference, CPU, OpenCL, CUDA [the fastest]")
     parser.add_argument("--time", metavar="TIME", help="of production [1 ns on CUDA, 1 ps elsewhere]")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier demo wrote to DIR")
@@ -30,4 +39,11 @@ def _run(words: argparse.Namespace) -> int:
     from ..simulate.demo import demo
 
     time = None if words.time is None else TIME.parse(words.time)
-    return demo(words.folder, platform=words.platform, time_ps=time, overwrite=words.overwrite)
+    return demo(
+        words.folder,
+        model=words.model,
+        parameters=words.parameters,
+        platform=words.platform,
+        time_ps=time,
+        overwrite=words.overwrite,
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..atoms import Atoms
 from ..spec import ModelSpec
@@ -19,8 +19,11 @@ PACKAGES: Sequence[str] = ()
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The function's name, and words for it."""
-    parser.add_argument("factory", metavar="PACKAGE.MODULE:FUNCTION", help="looked for in the current folder, too")
+    parser.add_argument("factory", metavar="PACKAGE.MODULE:FUNCTION", help="it returns (module, ModelSpec)")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="texts that the function is called with")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(), metavar="DIR", help="where it is looked for first [here]"
+    )
 
 
 def load(options: argparse.Namespace, atoms: Atoms | None) -> Loaded:
@@ -30,13 +33,14 @@ def load(options: argparse.Namespace, atoms: Atoms | None) -> Loaded:
     name, _, function = options.factory.partition(":")
     if not name or not function:
         raise ValueError(f"'{options.factory}' was given, but a function is named as package.module:function")
-    sys.path.insert(0, os.getcwd())
+    folder = str(options.folder.resolve())
+    sys.path.insert(0, folder)
     try:
         given = getattr(importlib.import_module(name), function)(*options.arguments)
     except AttributeError as error:
         raise ValueError(f"{options.factory} can't be used: {error}") from error
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path.remove(folder)
     match given:
         case (nn.Module() as module, ModelSpec() as spec):
             return Loaded(spec, module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from .run import resume, say, simulate
 # Within 15 minutes on two cores, or on a GPU; lengths in ps.
 SHORT: dict[str, Any] = {"time": 1.0, "nvt": 0.4, "npt": 0.3, "minimize_steps": 20}
 LONG: dict[str, Any] = {"time": 1000.0, "nvt": 50.0, "npt": 100.0, "minimize_steps": 200}
+EJM_31, ANI_2X = "ejm_31", "ani2x"
 NVE = 5.0  # ps of the region alone, in the report
 
 
@@ -25,13 +27,62 @@ def data_folder() -> Path:
     return Path(_core.__file__).parent / "tyk2"
 
 
-def demo(folder: Path, *, platform: str | None = None, time_ps: float | None = None, overwrite: bool = False) -> int:
+def prepare_model(model: str, folder: Path, device: str, parameters: Path | None = None) -> Path:
+    """File of the demo's model: compiled into `folder` for this machine, or TorchScript where there is no compiler.
+
+    What an earlier demo compiled is used again. Raises ValueError, OSError or ImportError if there is no such model.
+    """
+    if model not in (EJM_31, ANI_2X):
+        return Path(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    compiled = folder / f"{model}.pt2"
+    if compiled.exists():
+        return compiled
+    say(f"The ligand's potential, compiled for this machine into {compiled}")
+    from ..export.compile import NoCompilerError  # loads torch
+
+    try:
+        _compile(model, compiled, device, parameters)
+    except NoCompilerError as error:
+        say(f"{error} The demo runs TorchScript, which is slower.")
+        if model == EJM_31:
+            return data_folder() / "ejm_31.pt"
+        compiled = folder / f"{model}.pt"
+        _compile(model, compiled, device, parameters)
+    return compiled
+
+
+def _compile(model: str, path: Path, device: str, parameters: Path | None) -> None:
+    from ..export.family import export_family
+
+    data = data_folder()
+    common: dict[str, Any] = dict(pdb=data / "lig.pdb", elements=None, charge=0, dtype=None, device=device)
+    if model == ANI_2X:
+        own: dict[str, Any] = dict(model=ANI_2X, parameters=parameters, network=None)
+    else:
+        own = dict(factory="potential:make", arguments=[str(data / "ejm_31.pt")], folder=data)
+    family = ANI_2X if model == ANI_2X else "factory"
+    export_family(family, argparse.Namespace(**common, **own, energy_entry=False), path)
+
+
+def demo(
+    folder: Path,
+    *,
+    model: str = EJM_31,
+    parameters: Path | None = None,
+    platform: str | None = None,
+    time_ps: float | None = None,
+    overwrite: bool = False,
+) -> int:
     """Run the demo into a folder and return an exit status; what is there already goes on, unless `overwrite`.
 
-    Without `time_ps` production is 1 ns on CUDA and 1 ps elsewhere.
+    `model` is "ejm_31", our potential for this ligand, "ani2x", with TorchANI's parameters (those in the folder
+    `parameters`, else downloaded), or a model file. The first two are compiled on this machine. Without `time_ps`
+    production is 1 ns on CUDA and 1 ps elsewhere.
     """
     began, data = time.monotonic(), data_folder()
     name = choose_platform(Options(platform=platform))[0].getName()
+    potential = prepare_model(model, folder, "cuda" if name == "CUDA" else "cpu", parameters)
     lengths = dict(LONG if name == "CUDA" else SHORT)
     if time_ps is not None:
         lengths["time"] = time_ps
@@ -41,7 +92,7 @@ def demo(folder: Path, *, platform: str | None = None, time_ps: float | None = N
             protein=data / "Tyk2_protein.pdb",
             ligand=data / "lig.pdb",
             ligand_ff=str(data / "lig_gaff.xml"),
-            model=data / "ejm_31.pt",
+            model=potential,
             out=folder / leg,
             mm_only=mm_only,
             platform=platform,

@@ -1,0 +1,156 @@
+"""A module as the exporter calls it: inputs of the right kind, every output by name, forces derived where they lack."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..spec import DERIVATIVE, PARAMETER, ModelSpec
+
+Example = Mapping[str, Any]
+Inputs = Mapping[str, Tensor]
+Results = dict[str, Tensor]
+
+SHAPES: Mapping[str, tuple[int | str, ...]] = {
+    "positions": ("n", 3),
+    "box": (3, 3),
+    "atomic_numbers": ("n",),
+    "types": ("n",),
+    "edges": (2, "e"),
+    "shifts": ("e", 3),
+}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64, "int32": torch.int32}
+
+
+class Eager:
+    """A copy of a module that returns every output of a spec, and the forces: its own, else derivatives of its energy.
+
+    ``returned`` and ``keyed`` say, after a call, which outputs the module itself gave and whether as a dict.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: ModelSpec,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        with torch.no_grad():
+            self.module = copy.deepcopy(module).to(device=device, dtype=dtype).eval()
+        for parameter in self.module.parameters():
+            parameter.requires_grad_(False)
+        self.spec = spec
+        self.returned: list[str] = []
+        self.keyed = False
+
+    def results(self, inputs: Inputs) -> Results:
+        """All outputs by name. Raises ValueError, with the inputs' shapes, if the module fails."""
+        try:
+            return self.evaluate(inputs, with_forces(self.spec.outputs))
+        except (RuntimeError, TypeError, IndexError) as error:
+            given = ", ".join(f"{name} {kind(x)}" for name, x in inputs.items())
+            raise ValueError(f"the model can't be called with the inputs of its spec ({given}): {error}") from error
+
+    @torch.enable_grad()
+    def evaluate(self, inputs: Inputs, wanted: Sequence[str]) -> Results:
+        """The wanted outputs by name, those that the module does not return being derivatives of its energy."""
+        differentiable = [name for name in inputs if name == "positions" or name.startswith(PARAMETER)]
+        leaves = {name: inputs[name].detach().requires_grad_(True) for name in differentiable}
+        given = self.module(*({**inputs, **leaves}[name] for name in self.spec.inputs))
+        results = _named(self.spec, given)
+        self.returned, self.keyed = list(results), isinstance(given, Mapping)
+        missing = {name: _source(name) for name in wanted if name not in results}
+        if missing and not results["energy"].requires_grad:
+            raise ValueError("the energy does not depend on the positions (was it detached, or made a Python number?)")
+        if missing:
+            leaf = [leaves[source] for source in missing.values()]
+            gradients = torch.autograd.grad(results["energy"], leaf, materialize_grads=True)
+            results |= {n: -g if n == "forces" else g for n, g in zip(missing, gradients, strict=True)}
+        results["energy"] = results["energy"].to(torch.float64)
+        # Clones, since an output that is a view of an input would change with the caller's buffer.
+        return {name: results[name].detach().clone(memory_format=torch.contiguous_format) for name in wanted}
+
+
+def _named(spec: ModelSpec, given: Any) -> Results:
+    """What forward returned, by name; forces and parameter derivatives may be missing. Raises ValueError otherwise."""
+    own = [name for name in spec.outputs if not name.startswith(DERIVATIVE)]
+    needed = [name for name in own if name != "forces"]
+    if isinstance(given, Mapping):
+        named = {name: given[name] for name in spec.outputs if name in given}
+    else:
+        values = (given,) if isinstance(given, Tensor) else tuple(given)
+        names = next((names for names in (spec.outputs, own, needed) if len(names) == len(values)), [])
+        named = dict(zip(names, values, strict=False))
+    if not set(needed) <= set(named):
+        what = f"{len(given)} values" if isinstance(given, tuple | list) else kind(given)
+        raise ValueError(f"forward returned {what}, but the spec says {spec.outputs} (forces and derivatives may lack)")
+    for name, value in named.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise ValueError(f"output '{name}' is {kind(value)}, but must be a tensor of floating-point numbers")
+    if named["energy"].shape != ():
+        raise ValueError(f"output 'energy' is {kind(named['energy'])}, but must be one number, shape []")
+    return named
+
+
+def kind(value: Any) -> str:
+    """ "float32 [22, 3]", for messages."""
+    return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def with_forces(outputs: Sequence[str]) -> list[str]:
+    """Outputs with ``forces`` among them, after the energy."""
+    after = outputs.index("energy") + 1 if "energy" in outputs else 0
+    return list(outputs) if "forces" in outputs else [*outputs[:after], "forces", *outputs[after:]]
+
+
+def without_derivatives(outputs: Sequence[str]) -> list[str]:
+    """Outputs of an entry that serves calls for the energy alone."""
+    return [name for name in outputs if name != "forces" and not name.startswith(DERIVATIVE)]
+
+
+def _source(output: str) -> str:
+    return "positions" if output == "forces" else PARAMETER + output.removeprefix(DERIVATIVE)
+
+
+def _dtype(spec: ModelSpec, name: str) -> torch.dtype:
+    if name == "edges" or (name == "shifts" and spec.shifts != "cartesian"):
+        return DTYPES[spec.index_dtype or "int64"]
+    return torch.int64 if name in ("atomic_numbers", "types", "charge", "multiplicity") else DTYPES[spec.dtype]
+
+
+def tensors(spec: ModelSpec, example: Example, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """The inputs of an example in the order of the spec, contiguous, of the right dtype. Raises ValueError if wrong."""
+    if set(example) != set(spec.inputs):
+        raise ValueError(f"an example has the inputs {sorted(example)}, but the spec's are {sorted(spec.inputs)}")
+    sizes: dict[int | str, int] = {2: 2, 3: 3} | ({} if spec.particles == "dynamic" else {"n": int(spec.particles)})
+    found = {}
+    for name in spec.inputs:
+        tensor = torch.as_tensor(example[name]).detach().to(device, _dtype(spec, name)).contiguous()
+        shape = SHAPES.get(name, ())
+        known = [sizes.setdefault(s, given) for s, given in zip(shape, tensor.shape, strict=False)]
+        if tensor.dim() != len(shape) or list(tensor.shape) != known:
+            needed = [sizes.get(size, size) for size in shape]
+            raise ValueError(f"an example has '{name}' of shape {list(tensor.shape)}, but needed is {needed}")
+        found[name] = tensor
+    return found if spec.edge_capacity in (None, "dynamic") else padded(spec, found, int(spec.edge_capacity or 0))
+
+
+def padded(spec: ModelSpec, inputs: dict[str, Tensor], capacity: int) -> dict[str, Tensor]:
+    """With this many edges: those that are added are beyond the cutoff, as the plugin makes them."""
+    given = inputs["edges"].shape[1]
+    if given > capacity or (given < capacity and "shifts" not in inputs):
+        needed = f"at most {capacity}" if "shifts" in inputs else f"exactly {capacity}, since it takes no shifts,"
+        raise ValueError(f"an example has {given} edges, but {needed} are needed (edge_capacity)")
+    if given == capacity:
+        return inputs
+    length, cutoff = inputs["box"][0, 0].item() if "box" in inputs else 1.0, spec.cutoff or 0.0
+    shift = torch.zeros(capacity - given, 3).to(inputs["shifts"])
+    shift[:, 0] = 2 * cutoff if spec.shifts == "cartesian" else math.ceil(2 * cutoff / length)
+    edges = torch.zeros(2, capacity - given).to(inputs["edges"])
+    more = {"edges": torch.cat([inputs["edges"], edges], 1), "shifts": torch.cat([inputs["shifts"], shift])}
+    return {**inputs, **more}
