@@ -13,12 +13,16 @@ opencl_packages := $(if $(filter x86_64,$(shell uname -m)),intel-opencl-rt intel
 # One thread for torch: two thread pools on the same cores wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-long lint install bench clean
+# Model families need packages that exclude each other: each has an environment of its own, on top of $(VENV).
+families := aimnet2 mace metatomic nequip torchmdnet
+packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
+
+.PHONY: help demo test test-long test-families lint install bench clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
-	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations"
+	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
 	@echo "make bench  what NNPForce and its neighbor list cost beside a model (half an hour)"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
@@ -57,8 +61,21 @@ test: install $(bin)/.tests lint
 	$(bin)/mypy
 	$(opencl_environment) $(bin)/python -m pytest
 
-test-long: install $(bin)/.tests
+test-long: install $(bin)/.tests test-families
 	$(opencl_environment) $(bin)/python -m pytest -m long
+
+# pip finds in a family's environment what $(VENV) has, by the path that is put into it, and installs the rest.
+$(VENV)-%/.installed: tests/python/families/%.txt $(bin)/.tests
+	$(PYTHON) -m venv $(VENV)-$*
+	$(bin)/python -c '$(packages)' > $$($(VENV)-$*/bin/python -c '$(packages)')/shared.pth
+	$(bin)/pip freeze --exclude openmm-nnp > $(VENV)-$*/constraints.txt
+	$(VENV)-$*/bin/pip install --quiet --constraint $(VENV)-$*/constraints.txt --requirement $<
+	touch $@
+
+test-families: install $(families:%=test-family-%)
+
+test-family-%: $(VENV)-%/.installed install
+	$(VENV)-$*/bin/python -m pytest -m long tests/python/families/test_$*.py
 
 bench: install $(bin)/.tests
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py
@@ -67,4 +84,4 @@ bench: install $(bin)/.tests
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/water.py
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) $(families:%=$(VENV)-%) build

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +17,7 @@ import openmm
 import pytest
 import torch
 
+import openmmnnp.export.family
 from helpers import context_of, energy_and_forces
 from models import Pair, pair_example, pair_force, pair_oracle, pair_spec
 from neighbors_oracle import CUBE, brute_force, edges_energy, edges_spec
@@ -23,6 +28,8 @@ from openmmnnp.export import export
 from openmmnnp.export.compile import add_energy_entry, trace
 from openmmnnp.export.eager import Eager, tensors
 from openmmnnp.export.examples import complete, variations
+from openmmnnp.export.family import export_family
+from openmmnnp.families import FAMILIES, Loaded, check_packages, find_family
 from openmmnnp.spec import ENERGY_UNITS, read_spec
 
 EV = ENERGY_UNITS["eV"]
@@ -293,3 +300,68 @@ def test_wrong_words(
     err = capsys.readouterr().err
     assert err.startswith("openmm-nnp export: error: ") and message in err
     assert not list(tmp_path.glob("x.*"))
+
+
+# Families
+
+
+class FilmFamily:
+    """A family whose package is not installed, or whose model is a file that runs as it is."""
+
+    HELP, EXTRA, PACKAGES = "for a test", "film", ("film_of_nothing",)
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+
+    def load(self, options: argparse.Namespace, atoms: Atoms | None) -> Loaded:
+        return self.loaded
+
+
+OPTIONS = argparse.Namespace(pdb=None, elements=None, charge=0, device="cpu", dtype=None, energy_entry=False)
+
+
+def test_a_family_that_is_not_known() -> None:
+    assert {"ani2x", "factory", "mace"} <= set(FAMILIES)
+    with pytest.raises(ValueError, match="the family 'film' is not known; known are .*factory"):
+        find_family("film")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_are_listed_without_their_packages(name: str) -> None:
+    """The help of each needs no package of it, and torch is not imported for it."""
+    words = [sys.executable, "-c", HELP_ALONE, name]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--output FILE" in done.stdout and "--dtype" in done.stdout
+
+
+HELP_ALONE = """
+import sys
+sys.argv[0] = "openmm-nnp"
+from openmmnnp.cli import main
+try:
+    main(["export", sys.argv[1], "--help"])
+except SystemExit:
+    assert "torch" not in sys.modules
+"""
+
+
+def test_a_missing_package_is_named() -> None:
+    family = FilmFamily(Loaded(pair_spec()))
+    with pytest.raises(
+        ImportError, match=r"the family 'film' needs film_of_nothing, .* pip install 'openmm-nnp\[film\]'"
+    ):
+        check_packages("film", family)
+
+
+def test_a_file_that_runs_as_it_is(tmp_path: Path, pair_pt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is copied, with the new words of its spec and its old references."""
+    spec = dataclasses.replace(read_spec(pair_pt), license="CC0", references=[])
+    family = FilmFamily(Loaded(spec, path=pair_pt))
+    family.PACKAGES = ()
+    monkeypatch.setattr(openmmnnp.export.family, "find_family", lambda name: family)
+    written = export_family("film", OPTIONS, tmp_path / "copy.pt")
+    assert written.license == "CC0" and written.references == read_spec(pair_pt).references
+    assert read_spec(tmp_path / "copy.pt") == written
+    with pytest.raises(ValueError, match="pair.pt runs as it is, so the output must end in .pt, too"):
+        export_family("film", OPTIONS, tmp_path / "copy.pt2")
