@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _SHAPES: Mapping[str, str] = {
     "atomic_energy": "[n]",
     "charges": "[n]",
 }
+_EDGES = {"edges": "full", "shifts": "cell", "edge capacity": "dynamic", "small box": "images"}
 _SCALARS = ("charge", "multiplicity", "energy", "energy_std")
 _LENGTHS = ("positions", "box")
 # What torch itself brings; anything else has to be loaded before the program.
@@ -164,12 +166,7 @@ def _numbers(spec: ModelSpec) -> dict[str, Any]:
         "cutoff": None if spec.cutoff is None else f"{spec.cutoff:g} {spec.length_unit}",
     }
     if "edges" in spec.inputs:
-        values |= {
-            "edges": spec.edges or "full",
-            "shifts": spec.shifts or "cell",
-            "edge capacity": spec.edge_capacity or "dynamic",
-            "small box": spec.small_box or "images",
-        }
+        values |= {label: getattr(spec, label.replace(" ", "_")) or default for label, default in _EDGES.items()}
     energies = {_symbol(z): energy for z, energy in (spec.atomic_energies or {}).items()}
     values |= {
         "periodic": "may be" if spec.periodic is None else spec.periodic,
@@ -178,6 +175,9 @@ def _numbers(spec: ModelSpec) -> dict[str, Any]:
         "atomic energies": energies,
         "references": [f"{len(reference['positions'])} particles" for reference in spec.references] or "none",
     }
+    shown = {"name", "inputs", "outputs", "output_units", "atomic_numbers", "index_dtype", "type_map", *_WORDS}
+    more = {f.name.replace("_", " "): getattr(spec, f.name) for f in fields(spec) if f.name not in shown}
+    values = {**values, **{label: value for label, value in more.items() if label not in values | _EDGES}}
     return {label: value for label, value in values.items() if value is not None and value not in ([], {}, "")}
 
 

@@ -79,6 +79,19 @@ def test_good_model(save: Callable[..., Path]) -> None:
     assert {name: state for name, state in states(found).items() if state != "ok"} == dict.fromkeys(skipped, "skipped")
 
 
+def test_good_model_in_float32(save: Callable[..., Path]) -> None:
+    """Near its minimum, where forces are small, and with a constant that float32 could not hold."""
+    found = check(save(GOOD, dtype="float32", energy_offset=-1e7), METHANE, groups=set(GROUPS) - {"nve", "cost"})
+    assert not {"fail", "doubtful"} & set(states(found).values()), table(found)
+
+
+def test_good_model_with_a_bend_in_its_forces(save: Callable[..., Path]) -> None:
+    """Second derivatives jump, as those of CELU networks do: forces are the gradient nevertheless."""
+    body = RADII + PAIRS + "return (1e4 * torch.relu(r - 0.12) ** 2 + r).sum()"
+    atoms = Atoms((6,) * 8, np.random.default_rng(2).normal(size=(8, 3)))
+    assert states(check(save(body), atoms, groups={"gradient"}))["gradient"] == "ok"
+
+
 def test_good_model_with_edges_in_a_box(save: Callable[..., Path]) -> None:
     body = EDGES + "return 0.5 * pairs.sum()"
     path = save(body, ARGUMENTS + ", edges, shifts", cutoff=0.5, shifts="cartesian")
@@ -100,6 +113,15 @@ def test_published_model() -> None:
 def test_published_model_conserves_energy() -> None:
     found = check(EJM_31, groups={"nve"})
     assert states(found) == {"evaluation": "ok", "drift": "ok", "fluctuation": "ok"}, table(found)
+
+
+@pytest.mark.long
+def test_compiled_packages(pair_package: tuple[Path, ModelSpec], walls_package: Path) -> None:
+    """The pairs see each other through e^(-r^2/2), in angstrom; the walls give forces that are 3 times too large."""
+    pairs = states(check(pair_package[0], groups={"references", "gradient", "symmetry", "separate", "smoothness"}))
+    assert not {"fail", "doubtful"} & set(pairs.values())
+    walls = named(check(walls_package, groups={"gradient"}), "gradient")
+    assert walls.state == "fail" and "3 times the negative gradient" in walls.text
 
 
 WRONG: dict[str, tuple[str, str, str, str, dict[str, Any]]] = {

@@ -69,7 +69,7 @@ def _lengths(subject: Subject, nearest: float) -> Verdict:
         return Verdict("length unit", "ok", text, nearest)
     said = subject.spec.length_unit if subject.spec is not None else "nm"
     other = min(LENGTH_UNITS, key=lambda unit: abs(np.log(nearest * LENGTH_UNITS[unit] / LENGTH_UNITS[said])))
-    hint = "" if other == said else f"; as if the model's unit were {other}, where {said} is said"
+    hint = "" if other == said else f"; as if the model's unit were {other}, not {said}, or it was not trained on bonds"
     return Verdict("length unit", "doubtful", text + hint, nearest)
 
 
@@ -106,5 +106,5 @@ def _energies(subject: Subject, bonds: list[_Bond], frequencies: list[float]) ->
     said = subject.spec.energy_unit if subject.spec is not None else "kJ/mol"
     others = [unit for unit, size in ENERGY_UNITS.items()
               if unit != said and low <= abs(figure) * np.sqrt(size / ENERGY_UNITS[said]) <= high]  # fmt: skip
-    hint = f"; it would be usual if the model's unit were {' or '.join(others)}, not {said}" if others else ""
+    hint = f"; usual if the model's unit were {' or '.join(others)}, not {said}" if others else ""
     return Verdict("energy unit", "fail" if figure > _IMPOSSIBLE else "doubtful", text + hint, figure, high)
