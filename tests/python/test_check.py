@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -215,11 +216,18 @@ def test_energy_that_is_not_conserved(save: Callable[..., Path]) -> None:
     assert "fail" in states(found).values(), table(found)
 
 
-def test_dynamics_that_blow_up(save: Callable[..., Path]) -> None:
-    """Forces that pull away from the minimum that the energy has."""
-    body = RADII + "d = positions - positions.mean(0)\nreturn (d * d).sum() * 1e3, 1e5 * d"
+@pytest.mark.parametrize(
+    "returned, text",
+    [
+        ("1e3 * (d * d).sum(), 1e3 * d", r"the dynamics blew up: \S+ K, potential energy \S+ kJ/mol"),
+        ("torch.log(1 - (d * d).sum()), 5 * d", "the dynamics blew up: NNPForce .*energy"),
+    ],
+)
+def test_dynamics_that_blow_up(save: Callable[..., Path], returned: str, text: str) -> None:
+    """Forces that push away from the minimum of the energy, which is a number near it only in the second case."""
+    body = RADII + f"d = positions - positions.mean(0)\nreturn {returned}"
     found = check(save(body, outputs=["energy", "forces"]), METHANE, groups={"nve"})
-    assert "blew up" in found[-1].text and found[-1].state == "fail"
+    assert found[-1].state == "fail" and re.match(text, found[-1].text), table(found)
 
 
 def test_model_that_raises(save: Callable[..., Path]) -> None:
@@ -261,6 +269,11 @@ def test_model_without_a_spec(tmp_path: Path) -> None:
 def test_atoms_that_do_not_fit(save: Callable[..., Path], atoms: Atoms, spec: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         check(save(GOOD, **spec), atoms)
+
+
+def test_unknown_platform(save: Callable[..., Path]) -> None:
+    with pytest.raises(openmm.OpenMMException, match='no registered Platform called "Abacus"'):
+        check(save(GOOD), platform="Abacus")
 
 
 def test_unknown_group(save: Callable[..., Path]) -> None:

@@ -51,12 +51,13 @@ def check(
     groups : which of :data:`GROUPS` to check; "nve" takes half of the time
     progress : called with the name of a group before it is checked
 
-    Raises ValueError or openmm.OpenMMException if the file is damaged, or does not take the atoms; whatever goes wrong
-    later is a verdict.
+    Raises ValueError or openmm.OpenMMException if the file is damaged, does not take the atoms, or there is no such
+    platform; whatever goes wrong later is a verdict.
     """
     unknown = sorted(set(groups) - set(GROUPS))
     if unknown:
         raise ValueError(f"the groups of checks {unknown} were asked for; known are {', '.join(GROUPS)}")
+    openmm.Platform.getPlatform(platform)  # raises if there is none
     force, before = NNPForce(path), peak_memory()
     spec = force.getModelSpec() if force.hasModelSpec() else None
     subject = Subject(path, spec, choose(spec, atoms), platform)
