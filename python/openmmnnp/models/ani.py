@@ -1,9 +1,10 @@
 """The ANI architecture, in a form that can be traced with dynamic sizes, compiled ahead of time, and scripted.
 
-Symmetry functions: J. Behler, M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007); J. S. Smith, O. Isayev, A. E. Roitberg,
-Chem. Sci. 8, 3192 (2017) (ANI-1). ANI-2x: C. Devereux et al., J. Chem. Theory Comput. 16, 4192 (2020). Two constants are
-NeuroChem's, as in TorchANI: the factor 1/4 of the radial functions, and 0.95 in arccos(0.95 cos(angle)), which keeps the
-gradient finite for atoms in a line.
+Symmetry functions: J. Behler, M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007); J. S. Smith, O. Isayev, A. E.
+Roitberg, Chem. Sci. 8, 3192 (2017) (ANI-1). ANI-2x: C. Devereux et al., J. Chem. Theory Comput. 16, 4192 (2020). Two
+constants are NeuroChem's, as in TorchANI: the factor 1/4 of the radial functions, and 0.95 in arccos(0.95 cos(angle)),
+which keeps the gradient finite for atoms in a line. Results of forward without a type in its signature are a tuple of
+two or three, which TorchScript finds out.
 
 Lengths are in angstrom and energies in hartree. Energies are without those of the free atoms.
 """
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from .ani_parameters import AniParameters, Layer
 
 __all__ = ["AniAnyAtoms", "AniFixedEdges", "AniMolecule"]
-
 
 
 class Environments(nn.Module):
@@ -118,7 +118,7 @@ class Hidden(nn.Module):
         self.register_buffer("bias", layer.bias.unsqueeze(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.bmm(x, self.weight) + self.bias
 
 
 class Networks(nn.Module):
@@ -142,14 +142,32 @@ class Networks(nn.Module):
 
     def forward(self, environments: Tensor) -> Tensor:
         """Energies [members, n] of atoms with these environments [n, width]."""
-        x = self._activation(torch.addmm(self.bias, environments, self.weight))
-        x = x.view(-1, self.members, self.weight.shape[1] // self.members).transpose(0, 1)
+        x = self._activation(environments @ self.weight + self.bias)
+        x = x.view(-1, self.members, self.weight.shape[1] // self.members).transpose(0, 1).contiguous()
         for layer in self.hidden:
             x = self._activation(layer(x))
         return (x * self.last_weight).sum(2) + self.last_bias
 
     def _activation(self, x: Tensor) -> Tensor:
         return nn.functional.celu(x, 0.1) if self.celu else nn.functional.gelu(x)
+
+
+class Mean(nn.Module):
+    """Energy [] (float64) and energies of the atoms [n], from those of one network [1, n]."""
+
+    def forward(self, energies: Tensor) -> tuple[Tensor, Tensor]:
+        return energies.double().sum(), energies.sum(0)
+
+
+class Ensemble(nn.Module):
+    """Means over the networks, from energies [members, n]: energy [] (float64), its deviation [], atoms' energies [n].
+
+    The deviation is the standard deviation of a sample, with members - 1 in the denominator.
+    """
+
+    def forward(self, energies: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        totals = energies.double().sum(1)
+        return totals.mean(), totals.std().to(energies.dtype), energies.mean(0)
 
 
 class AniFixed(nn.Module):
@@ -170,6 +188,7 @@ class AniFixed(nn.Module):
         self.register_buffer("order", order)
         self.register_buffer("rank", torch.argsort(order))
         self.register_buffer("kind", kind)
+        self.outputs = _outputs(p)
         self.environments = Environments(p)
         self.networks = nn.ModuleList([Networks(layers, p.activation) for layers in p.networks])
 
@@ -184,20 +203,20 @@ class AniFixed(nn.Module):
 class AniMolecule(AniFixed):
     """A fixed molecule without a box: all pairs, forward(positions [n, 3])."""
 
-    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, positions: Tensor):  # type: ignore[no-untyped-def]
         vectors = (positions.unsqueeze(0) - positions.unsqueeze(1)).reshape(-1, 3)
         pair = torch.arange(self.n * self.n, device=positions.device)
         center = torch.div(pair, self.n, rounding_mode="floor")
-        return outputs(self.atomic_energies(vectors, center, pair - center * self.n))
+        return self.outputs(self.atomic_energies(vectors, center, pair - center * self.n))
 
 
 class AniFixedEdges(AniFixed):
     """Fixed atoms with the plugin's edges, as in a box: forward(positions [n, 3], edges [2, e], shifts [e, 3])."""
 
-    def forward(self, positions: Tensor, edges: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, positions: Tensor, edges: Tensor, shifts: Tensor):  # type: ignore[no-untyped-def]
         center, neighbor = edges[0], edges[1]
         vectors = positions[neighbor] - positions[center] + shifts
-        return outputs(self.atomic_energies(vectors, center, neighbor))
+        return self.outputs(self.atomic_energies(vectors, center, neighbor))
 
 
 class AniAnyAtoms(nn.Module):
@@ -211,29 +230,33 @@ class AniAnyAtoms(nn.Module):
         kinds[torch.tensor(p.elements)] = torch.arange(len(p.elements))
         self.register_buffer("kinds", kinds)
         self.members = p.members
+        self.outputs = _outputs(p)
         self.environments = Environments(p)
         self.networks = nn.ModuleList([Networks(layers, p.activation) for layers in p.networks])
 
-    def forward(
-        self, positions: Tensor, atomic_numbers: Tensor, edges: Tensor, shifts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, positions: Tensor, atomic_numbers: Tensor, edges: Tensor, shifts: Tensor):  # type: ignore[no-untyped-def]
         center, neighbor, kind = edges[0], edges[1], self.kinds[atomic_numbers]
         vectors = positions[neighbor] - positions[center] + shifts
         aev = self.environments(positions.shape[0], vectors, center, kind[neighbor])
-        energies = torch.zeros(self.members, positions.shape[0], dtype=aev.dtype, device=aev.device)
+        aev = torch.cat([aev, torch.zeros_like(aev[:1])])  # of an atom that isn't there, see _rows
+        energies = torch.zeros(self.members, aev.shape[0], dtype=aev.dtype, device=aev.device)
         for i, network in enumerate(self.networks):
-            rows = torch.nonzero(kind == i).squeeze(1)
+            rows = _rows(kind == i)
             energies = energies.index_add(1, rows, network(aev[rows]))
-        return outputs(energies)
+        return self.outputs(energies[:, :-1])
 
 
-def outputs(energies: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Energy [] (float64), its standard deviation [] over the networks, and energies of the atoms [n].
+def _rows(chosen: Tensor) -> Tensor:
+    """Indices of the atoms chosen [n]; of one more atom, n, if it would be a single one.
 
-    ``energies`` [members, n] are those of each network; the deviation is that of a sample, with members - 1 in the
-    denominator, and 0 for one network.
+    Matrix products of one row are another kind of product to the compiler, which must know that there is none.
     """
-    totals = energies.double().sum(1)
-    mean = totals.mean()
-    spread = ((totals - mean) ** 2).sum() / max(energies.shape[0] - 1, 1)
-    return mean, spread.sqrt().to(energies.dtype), energies.mean(0)
+    single = chosen.sum(0, keepdim=True) == 1
+    rows = torch.nonzero(torch.cat([chosen, single])).squeeze(1)
+    if not torch.jit.is_scripting():
+        torch.ops.aten._assert_scalar(rows.shape[0] != 1, "a network takes no single row")
+    return rows
+
+
+def _outputs(p: AniParameters) -> nn.Module:
+    return Ensemble() if p.members > 1 else Mean()
