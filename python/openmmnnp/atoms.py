@@ -72,8 +72,9 @@ class Atoms:
     def example(self, spec: ModelSpec) -> dict[str, Any]:
         """These atoms as inputs of a model, in its units, all but edges and shifts; parameters are 1.
 
-        A model that takes ``box`` gets a cube without images of its own if these atoms have none. Raises ValueError
-        if an element has no type in the spec's type_map.
+        A model that takes ``box`` gets a cube without images of its own if these atoms have none. If they have one, it
+        is there for a model that takes edges, too, since edges are found with it. Raises ValueError if an element has
+        no type in the spec's type_map.
         """
         scale = 0.1 / LENGTH_UNITS[spec.length_unit]
         box = self.box if self.box is not None else self._wide_box(spec)
@@ -87,6 +88,8 @@ class Atoms:
         if "types" in spec.inputs:
             available["types"] = np.array(self._types(spec))
         known = {name: available[name] for name in spec.inputs if name in available}
+        if "edges" in spec.inputs and self.box is not None:
+            known["box"] = available["box"]
         return known | {name: 1.0 for name in spec.inputs if name.startswith("parameters.")}
 
     def _types(self, spec: ModelSpec) -> list[int]:

@@ -25,7 +25,7 @@ from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.atoms import Atoms
 from openmmnnp.cli import main
 from openmmnnp.export import export
-from openmmnnp.export.compile import add_energy_entry, trace
+from openmmnnp.export.compile import add_energy_entry, for_threads, trace
 from openmmnnp.export.eager import Eager, tensors
 from openmmnnp.export.examples import complete, variations
 from openmmnnp.export.family import export_family
@@ -65,13 +65,25 @@ def test_variations_are_odd_and_even_and_have_other_edges() -> None:
     spec = edges_spec(shifts="cell")
     example = {"positions": np.random.default_rng(0).uniform(0, 2, (20, 3)), "box": CUBE}
     found = variations(spec, example)
-    assert [len(x["positions"]) for x in found] == [20, 19, 18]
+    assert [len(x["positions"]) for x in found] == [20, 19, 40]
     assert len({x["edges"].shape[1] for x in found}) == 3
     for x in found:
         edges, cells = brute_force(x["positions"], 0.5, x["box"])
         np.testing.assert_array_equal(x["edges"], edges)
         np.testing.assert_array_equal(x["shifts"], cells)
     assert len(example["positions"]) == 20 and "edges" not in example
+
+
+def test_edges_of_a_box_that_the_model_does_not_take() -> None:
+    spec = edges_spec()
+    spec.inputs = ["positions", "edges", "shifts"]
+    atoms = Atoms((1,) * 9, np.random.default_rng(0).uniform(0, 20, (9, 3)), 10 * CUBE)
+    found = complete(spec, atoms.example(spec))
+    assert list(found) == spec.inputs
+    edges, cells = brute_force(atoms.positions / 10, 0.5, CUBE)
+    np.testing.assert_array_equal(found["edges"], edges)
+    np.testing.assert_allclose(found["shifts"], cells @ CUBE)
+    assert np.any(cells)
 
 
 def test_variations_of_a_fixed_number_of_particles() -> None:
@@ -128,7 +140,7 @@ def test_pt_from_elements_alone(tmp_path: Path) -> None:
     written = export(Pair(), spec, tmp_path / "pair.pt", progress=False)
     assert written.outputs == ["energy", "atomic_energy"]
     counts = [len(reference["positions"]) for reference in written.references]
-    assert len(counts) == 3 and {n % 2 for n in counts} == {0, 1}
+    assert len(counts) == 2 and {n % 2 for n in counts} == {0, 1}
     assert read_spec(tmp_path / "pair.pt") == written
     example = pair_example(8)
     context = context_of(
@@ -161,6 +173,8 @@ def test_a_model_that_sees_edges_beyond_the_cutoff_is_refused(tmp_path: Path) ->
 def test_wrong_formats(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the format 'onnx' was asked for, but a model is saved as 'pt2' or 'pt'"):
         export(Pair(), pair_spec(), tmp_path / "pair.onnx")
+    with pytest.raises(ValueError, match="threads is 0, but 1 or more, or None for any number, is needed"):
+        for_threads(0)
     with pytest.raises(ValueError, match="energy_entry was asked for, but a .pt has one entry"):
         export(Pair(), pair_spec(), tmp_path / "pair.pt", energy_entry=True)
 
@@ -168,8 +182,8 @@ def test_wrong_formats(tmp_path: Path) -> None:
 def test_package_from_one_geometry(edges_package: Path, platform: openmm.Platform) -> None:
     """Forces and energy from one entry, the energy alone from the other."""
     references = read_spec(edges_package).references
-    assert [len(reference["positions"]) for reference in references] == [40, 39, 38]
-    assert len({len(reference["edges"][0]) for reference in references}) == 3
+    assert [len(reference["positions"]) for reference in references] == [40, 39]
+    assert len({len(reference["edges"][0]) for reference in references}) == 2
     positions = np.random.default_rng(9).uniform(-1, 1, (27, 3))
     force = NNPForce(edges_package)
     force.setUsesPeriodicBoundaryConditions(True)
@@ -253,7 +267,7 @@ def test_factory(export_factory: Export, tmp_path: Path, capsys: pytest.CaptureF
     assert export_factory("springs_of_mine:make", "3.5", "-o", "springs.pt", "--elements", "O,H,1,6") == 0
     assert "springs.pt: springs, license: MIT" in capsys.readouterr().err
     spec = read_spec(tmp_path / "springs.pt")
-    assert spec is not None and [len(r["positions"]) for r in spec.references] == [4, 3, 4]
+    assert spec is not None and [len(r["positions"]) for r in spec.references] == [4, 3]
     reference = spec.references[0]
     x = np.array(reference["positions"])
     assert reference["energy"] == pytest.approx(1.75 * ((x - x.mean(0)) ** 2).sum(), rel=1e-12)
@@ -317,7 +331,9 @@ class FilmFamily:
         return self.loaded
 
 
-OPTIONS = argparse.Namespace(pdb=None, elements=None, charge=0, device="cpu", dtype=None, energy_entry=False)
+OPTIONS = argparse.Namespace(
+    pdb=None, elements=None, charge=0, device="cpu", dtype=None, threads=None, energy_entry=False
+)
 
 
 def test_a_family_that_is_not_known() -> None:

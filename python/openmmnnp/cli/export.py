@@ -39,6 +39,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="model.pt2 or model.pt")
     group.add_argument("--dtype", choices=["float32", "float64"], help="of the model's numbers [as it was trained]")
     group.add_argument("--device", default="cpu", help="cpu, or cuda on the GPU that it is to run on [cpu]")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="of the CPU to compile for; 1 can be twice as fast [any number]"
+    )
     group.add_argument("--energy-entry", action="store_true", help="a second, faster entry for energies alone (.pt2)")
     atoms = parser.add_argument_group("atoms to check it with; a family may make a model for them alone")
     chosen = atoms.add_mutually_exclusive_group()

@@ -65,8 +65,17 @@ def check_compiler() -> None:
 def compile_package(program: torch.export.ExportedProgram, path: Path, options: Mapping[str, Any]) -> None:
     """Compile a graph into a package (``.pt2``) that runs alone. Raises ValueError if it could not."""
     metadata = {"openmmnnp_torch_version": str(torch.__version__)} | options.get("aot_inductor.metadata", {})
-    configs = {"cpp.dynamic_threads": True, **options, "aot_inductor.metadata": metadata}
+    configs = {**options, "aot_inductor.metadata": metadata}
     torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
+
+
+def for_threads(threads: int | None) -> dict[str, Any]:
+    """Inductor's options for a number of CPU threads, or for any. Raises ValueError for less than one."""
+    if threads is None:
+        return {"cpp.dynamic_threads": True}  # or the number of the compiling machine is written into the package
+    if threads < 1:
+        raise ValueError(f"threads is {threads}, but 1 or more, or None for any number, is needed")
+    return {"cpp.dynamic_threads": False, "cpp.threads": threads}
 
 
 def check_package(path: Path) -> None:

@@ -23,12 +23,12 @@ _PER_PARTICLE = ("positions", "atomic_numbers", "types")
 def complete(spec: ModelSpec, example: Example) -> dict[str, Any]:
     """The example with edges and shifts as the plugin finds them, where the spec takes them and it has none.
 
-    The edges are those of ``box`` unless the spec says that the model is not periodic. Raises ValueError if the
-    positions are not [n, 3].
+    The edges are those of ``box``, whether the model takes it or not, unless the spec says that it is not periodic.
+    Raises ValueError if the positions are not [n, 3].
     """
-    given = {name: example[name] for name in spec.inputs if name in example}
     if "edges" not in spec.inputs or "edges" in example:
-        return given | {name: value for name, value in example.items() if name not in spec.inputs}
+        return dict(example)
+    given = {name: value for name, value in example.items() if name in spec.inputs or name != "box"}
     positions = np.asarray(example["positions"], dtype=float)
     periodic = spec.periodic is not False and example.get("box") is not None
     box = np.asarray(example["box"], dtype=float) if periodic else None
@@ -37,30 +37,47 @@ def complete(spec: ModelSpec, example: Example) -> dict[str, Any]:
     ).find(positions, box)
     shifts = cells if spec.shifts != "cartesian" else cells @ box if box is not None else np.zeros(cells.shape)
     found = {"edges": edges, "shifts": shifts}
-    return {name: given.get(name, found.get(name)) for name in spec.inputs}
+    return {name: (given | found)[name] for name in spec.inputs if name in given | found} | given
 
 
 def variations(spec: ModelSpec, example: Example) -> list[dict[str, Any]]:
-    """Three geometries or more from one: of other particle counts, where they are dynamic, and of other edge counts.
+    """Three geometries from one: of n, n - 1 and 2 n particles, where their number is dynamic, and of other edges.
 
-    The particles are shifted a little at random, always in the same way, so that no symmetry hides an error; the
-    second and the third geometry are squeezed and stretched. Only ``positions``, ``atomic_numbers``, ``types``,
-    ``box`` and the edges change.
+    The third is two of the first beside each other, in a box of twice the length if there is one. The particles are
+    shifted a little at random, always in the same way, so that no symmetry hides an error; the second and the third
+    geometry are squeezed and stretched. Only ``positions``, ``atomic_numbers``, ``types``, ``box`` and the edges
+    change.
     """
     plain = {name: value for name, value in example.items() if name not in ("edges", "shifts")}
-    n = len(np.asarray(plain["positions"]))
-    counts = [n, n - 1, n - 2] if spec.particles == "dynamic" and n > 4 else [n, n, n]
-    if spec.particles == "dynamic" and n <= 4:
-        counts = [n, max(n - 1, 1), n]
+    chosen = [plain, plain, plain]
+    if spec.particles == "dynamic":
+        n = len(np.asarray(plain["positions"]))
+        chosen = [plain, _first(plain, n - 1) if n > 1 else plain, _doubled(plain)]
     generator = np.random.default_rng(0)
-    return [
-        complete(spec, _changed(plain, count, scale, generator)) for count, scale in zip(counts, _SCALES, strict=True)
-    ]
+    return [complete(spec, _changed(x, scale, generator)) for x, scale in zip(chosen, _SCALES, strict=True)]
 
 
-def _changed(example: Example, count: int, scale: float, generator: np.random.Generator) -> dict[str, Any]:
-    """The first ``count`` particles, shifted at random, with all lengths multiplied."""
-    changed = {name: value[:count] if name in _PER_PARTICLE else value for name, value in example.items()}
+def _first(example: Example, count: int) -> dict[str, Any]:
+    return {name: value[:count] if name in _PER_PARTICLE else value for name, value in example.items()}
+
+
+def _doubled(example: Example) -> dict[str, Any]:
+    """Twice the particles: a second box along the first vector, or a copy beside them."""
+    x = np.asarray(example["positions"], dtype=float)
+    doubled = {name: np.concatenate([v, v]) if name in _PER_PARTICLE else v for name, v in example.items()}
+    step = np.array([np.ptp(x[:, 0]) + 2 * _spacing(x), 0.0, 0.0])
+    if "box" in example:
+        box = np.array(example["box"], dtype=float)
+        step = box[0].copy()
+        box[0] *= 2
+        doubled["box"] = box
+    doubled["positions"] = np.concatenate([x, x + step])
+    return doubled
+
+
+def _changed(example: Example, scale: float, generator: np.random.Generator) -> dict[str, Any]:
+    """The particles shifted at random, with all lengths multiplied."""
+    changed = dict(example)
     positions = np.asarray(changed["positions"], dtype=float)
     changed["positions"] = scale * (positions + _SHIFTED * _spacing(positions) * generator.normal(size=positions.shape))
     if "box" in changed:

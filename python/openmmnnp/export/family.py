@@ -38,6 +38,7 @@ def export_family(name: str, options: argparse.Namespace, path: str | os.PathLik
             device=options.device,
             example=(atoms or Atoms.for_spec(loaded.spec)).example(loaded.spec),
             energy_entry=options.energy_entry,
+            threads=options.threads,
         )
     print(f"{target}: {spec.name}, license: {spec.license or 'not said'}", file=sys.stderr)
     return spec

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch._inductor.package.package import load_package
 
 from ..spec import ENERGY_UNITS, ModelSpec, write_spec
-from .compile import ENERGY_ENTRY, add_energy_entry, check_compiler, check_package, compile_package, trace
+from .compile import ENERGY_ENTRY, add_energy_entry, check_compiler, check_package, compile_package, for_threads, trace
 from .eager import DTYPES, Eager, Example, Results, kind, padded, tensors, with_forces, without_derivatives
 
 __all__ = ["references", "replaced", "save_pt", "save_pt2"]
@@ -35,21 +35,24 @@ def save_pt(
     path: str | os.PathLike[str],
     *,
     examples: Sequence[Example],
+    also: Sequence[Example] = (),
     progress: bool = True,
 ) -> ModelSpec:
     """Script a module and save it with its spec and references; return the spec as written.
 
     ``module.forward`` takes the inputs in the order of ``spec.inputs`` and returns the energy [] or a tuple in the
     order of ``spec.outputs``; it may be scripted already and is not changed. Forces and parameter derivatives that it
-    does not return are left out of the outputs: the plugin differentiates. ``examples`` are as for :func:`references`.
+    does not return are left out of the outputs: the plugin differentiates. ``examples`` are as for :func:`references`;
+    the saved file is compared with the module for these and for those in ``also``, which are not kept.
 
     Raises ValueError if the module does not do what the spec says, or if the saved file gives other results, also with
     edges beyond the cutoff; nothing is written then.
     """
     target = _target(path, ".pt")
-    spec = replace(spec, references=references(module, spec, examples))
+    right = references(module, spec, [*examples, *also])
+    spec = replace(spec, references=right[: len(examples)])
     model = Eager(module, spec)
-    inputs = [tensors(spec, example) for example in examples]
+    inputs = [tensors(spec, example) for example in [*examples, *also]]
     expected = [model.results(x) for x in inputs]
     spec = replace(spec, outputs=[name for name in spec.outputs if name in model.returned])
     with replaced(target) as aside:
@@ -60,7 +63,7 @@ def save_pt(
             saved = Eager(torch.jit.load(str(aside)), spec)  # type: ignore[no-untyped-call]
             if saved.keyed:
                 raise ValueError("forward returns a dict, but in a .pt it must return a tuple in the order of the spec")
-            _check(spec, inputs, expected, saved.results)
+            _check(spec, inputs, expected, right, saved.results)
     return spec
 
 
@@ -70,8 +73,10 @@ def save_pt2(
     path: str | os.PathLike[str],
     *,
     examples: Sequence[Example],
+    also: Sequence[Example] = (),
     device: str | torch.device = "cpu",
     energy_entry: bool = False,
+    threads: int | None = None,
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> ModelSpec:
@@ -80,10 +85,12 @@ def save_pt2(
     ``module.forward`` takes the inputs in the order of ``spec.inputs`` and returns the energy [], or a tuple or dict of
     ``spec.outputs`` in which forces and parameter derivatives may be missing: they are then derived from the energy.
     ``forces`` [n, 3] = -dE/dpositions are added to the outputs if absent; the energy becomes float64. The module is
-    not changed. ``examples`` are as for :func:`references`; if the number of particles is dynamic, one of them must
-    have four particles or more. With ``energy_entry`` the file holds a second graph without derivatives, which serves
-    calls for the energy alone (a barostat makes them) and holds the weights once more. ``options`` are given to
-    inductor with our own.
+    not changed. ``examples`` are as for :func:`references`; the compiled model is compared with the module for these
+    and for those in ``also``, which are not kept. If the number of particles is dynamic, one of all must have four
+    particles or more. With ``energy_entry`` the file holds a second graph without derivatives, which serves calls for
+    the energy alone (a barostat makes them) and holds the weights once more. ``threads`` is the number of CPU threads
+    that the package is compiled for, None being any: for 1, sums over edges need no atomic operations, which can double
+    the speed. ``options`` are given to inductor with our own.
 
     The library is tied to the device and to the instruction set of the compiling CPU.
     Raises NoCompilerError, an OSError, if there is no C++ compiler, and ValueError if the module does not do what the
@@ -99,9 +106,10 @@ def save_pt2(
             "the model takes edges but no shifts, so it can't be given fewer than two: let forward take shifts [e, 3], "
             "r_ij = r_j - r_i + shift, and name them in the spec's inputs"
         )
-    spec = replace(spec, outputs=with_forces(spec.outputs), references=references(module, spec, examples))
+    right = references(module, spec, [*examples, *also])
+    spec = replace(spec, outputs=with_forces(spec.outputs), references=right[: len(examples)])
     model = Eager(module, spec, device)
-    inputs = [tensors(spec, example, device) for example in examples]
+    inputs = [tensors(spec, example, device) for example in [*examples, *also]]
     expected = [model.results(x) for x in inputs]
     entries = {"model": spec.outputs} | ({ENERGY_ENTRY: without_derivatives(spec.outputs)} if energy_entry else {})
     with replaced(target) as aside:
@@ -110,11 +118,11 @@ def save_pt2(
             with _stage(f"tracing {name}", progress):
                 program = trace(model, spec, largest, outputs)
             with _stage(f"compiling {name} (about half a minute)", progress):
-                _add(aside, name, program, options or {})
+                _add(aside, name, program, for_threads(threads) | dict(options or {}))
         write_spec(aside, spec)
         with _stage("checking", progress):
             for name, outputs in entries.items():
-                _check(spec, inputs, expected, _runner(aside, name, outputs))
+                _check(spec, inputs, expected, right, _runner(aside, name, outputs))
     return spec
 
 
@@ -173,11 +181,12 @@ def _check(
     spec: ModelSpec,
     inputs: Sequence[dict[str, Tensor]],
     expected: Sequence[Results],
+    right: Sequence[Mapping[str, Any]],
     run: Callable[[dict[str, Tensor]], Results],
 ) -> None:
     """Raise ValueError if a saved model is off its references, as it is or with edges beyond the cutoff."""
     extensible = "shifts" in spec.inputs and spec.edge_capacity in (None, "dynamic")
-    for x, results, reference in zip(inputs, expected, spec.references, strict=True):
+    for x, results, reference in zip(inputs, expected, right, strict=True):
         _compare(spec, reference, results, run(x), "")
         if extensible:
             more = run(padded(spec, x, x["edges"].shape[1] + _PADDING))

@@ -26,6 +26,7 @@ def export(
     device: str = "cpu",
     example: Example | None = None,
     energy_entry: bool = False,
+    threads: int | None = None,
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> ModelSpec:
@@ -40,9 +41,10 @@ def export(
     format : "pt2" (compiled ahead of time) or "pt" (TorchScript); None: what the name of the file says
     device : "cpu" or "cuda"; a package runs on the kind of device on which it was compiled
     example : one geometry, every input of the spec by name in the model's units; edges and shifts may be left out.
-        Others are made from it: with fewer particles where their number is dynamic, and with other numbers of edges.
+        Others are made from it: with fewer and with more particles where their number is dynamic, and other edges.
         None: a cluster of elements that the spec knows, parameters being 1
     energy_entry : compile a second entry without forces, for calls that want the energy alone (".pt2")
+    threads : number of CPU threads to compile for (".pt2"), None being any; for 1 it can be twice as fast
     options : for inductor, with our own
     progress : say on the standard error what is done
 
@@ -53,18 +55,20 @@ def export(
     if kind not in ("pt", "pt2"):
         raise ValueError(f"the format '{kind}' was asked for, but a model is saved as 'pt2' or 'pt'")
     spec.validate()
-    examples = variations(spec, Atoms.for_spec(spec).example(spec) if example is None else example)
+    *examples, larger = variations(spec, Atoms.for_spec(spec).example(spec) if example is None else example)
     if kind == "pt":
         if energy_entry:
             raise ValueError("energy_entry was asked for, but a .pt has one entry, which leaves forces to autograd")
-        return save_pt(model, spec, path, examples=examples, progress=progress)
+        return save_pt(model, spec, path, examples=examples, also=[larger], progress=progress)
     return save_pt2(
         model,
         spec,
         path,
         examples=examples,
+        also=[larger],
         device=device,
         energy_entry=energy_entry,
+        threads=threads,
         options=options,
         progress=progress,
     )

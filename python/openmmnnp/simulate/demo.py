@@ -62,7 +62,7 @@ def _compile(model: str, path: Path, device: str, parameters: Path | None) -> No
     else:
         own = dict(factory="potential:make", arguments=[str(data / "ejm_31.pt")], folder=data)
     family = ANI_2X if model == ANI_2X else "factory"
-    export_family(family, argparse.Namespace(**common, **own, energy_entry=False), path)
+    export_family(family, argparse.Namespace(**common, **own, threads=1, energy_entry=False), path)
 
 
 def demo(
