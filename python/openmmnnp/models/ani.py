@@ -253,7 +253,7 @@ def _rows(chosen: Tensor) -> Tensor:
     """
     single = chosen.sum(0, keepdim=True) == 1
     rows = torch.nonzero(torch.cat([chosen, single])).squeeze(1)
-    if not torch.jit.is_scripting():
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         torch.ops.aten._assert_scalar(rows.shape[0] != 1, "a network takes no single row")
     return rows
 
