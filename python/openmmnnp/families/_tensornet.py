@@ -10,7 +10,6 @@ antisymmetric and traceless symmetric parts, A as a vector and S as its elements
 
 from __future__ import annotations
 
-import math
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -230,24 +229,25 @@ def _coulomb(output: Any, charges: Tensor, positions: Tensor, graph: tuple[Tenso
 
     Without a cutoff it is summed over all pairs; with one, over edges, as a reaction field.
     """
-    weighted = charges * (output.qweights / output.qweights.sum())
+    weighted: Tensor = charges * (output.qweights / output.qweights.sum())
     if output.cutoff is None:
         own = torch.eye(positions.shape[0], dtype=positions.dtype, device=positions.device)
         vectors = positions.unsqueeze(1) - positions.unsqueeze(0)
         lengths = (vectors.square().sum(2) + own).sqrt()
-        pairs = weighted @ charges.T * (1 - own)
-        return _COULOMB / 2 * (pairs * _damping(lengths) / lengths).double().sum()
+        pairs: Tensor = weighted @ charges.T * (1 - own)
+        return (pairs * _damping(lengths) / lengths).double().sum().mul(_COULOMB / 2)
     edges, (_, lengths) = graph[0], _vectors(positions, *graph)
     pairs = (weighted[edges[0]] * charges[edges[1]]).sum(1) * (lengths < output.cutoff)
     rc, eps = output.cutoff, output.epsilon_solvent
     k, c = (eps - 1) / (2 * eps + 1) / rc**3, 3 * eps / (2 * eps + 1) / rc
-    return _COULOMB / 2 * (pairs * _damping(lengths) * (1 / lengths + k * lengths.square() - c)).double().sum()
+    field: Tensor = 1 / lengths + k * lengths.square() - c
+    return (pairs * _damping(lengths) * field).double().sum().mul(_COULOMB / 2)
 
 
 def _damping(lengths: Tensor) -> Tensor:
     """1 minus a bump that is 1 at no distance and 0 beyond the damping's radius."""
     ratio = (lengths / _DAMPED).clamp(0, 1 - 1e-6)
-    return 1 - math.e * torch.exp(-1 / (1 - ratio.square()))
+    return 1 - torch.exp(1 - 1 / (1 - ratio.square()))
 
 
 def _repulsion(module: Any, atomic_numbers: Tensor, positions: Tensor, graph: tuple[Tensor, Tensor]) -> Tensor:
@@ -259,7 +259,8 @@ def _repulsion(module: Any, atomic_numbers: Tensor, positions: Tensor, graph: tu
     ratio, p = (lengths / cutoff).clamp(max=1.0), float(module.ENVELOPE_P)
     powers = (p + 1) * (p + 2) / 2 - p * (p + 2) * ratio + p * (p + 1) / 2 * ratio.square()
     envelope = (1 - powers * ratio.pow(p)) * (lengths < cutoff)
-    return module.COULOMB_EV_ANGSTROM / 2 * (product / lengths * _screening(x) * envelope).double().sum()
+    energies: Tensor = product / lengths * _screening(x) * envelope
+    return energies.double().sum().mul(module.COULOMB_EV_ANGSTROM / 2)
 
 
 def _screening(x: Tensor) -> Tensor:
@@ -274,5 +275,5 @@ def _zbl(prior: Any, atomic_numbers: Tensor, positions: Tensor, graph: tuple[Ten
     z = prior.atomic_number[atomic_numbers].to(positions.dtype)[graph[0]]
     scale = 0.8854 * _ZBL_BOHR / prior.distance_scale
     screened = _screening(lengths * z.pow(0.23).sum(0) / scale)
-    pairs = screened * prior.cutoff(lengths) * z[0] * z[1] / lengths
-    return _ZBL_COULOMB / prior.energy_scale / prior.distance_scale / 2 * pairs.double().sum()
+    energies: Tensor = screened * prior.cutoff(lengths) * z[0] * z[1] / lengths
+    return energies.double().sum().mul(_ZBL_COULOMB / prior.energy_scale / prior.distance_scale / 2)

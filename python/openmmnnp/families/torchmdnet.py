@@ -130,7 +130,7 @@ def _check_units(options: argparse.Namespace, fixed: bool) -> None:
 
 def _atomic_energies(model: Any) -> dict[int, float] | None:
     """The sum of the enabled atomic references, by element; None if there are none."""
-    tables = [prior.atomref.weight.double().flatten() for prior in _references(model) if prior.enable]
+    tables = [prior.atomref.weight.detach().double().flatten() for prior in _references(model) if prior.enable]
     return {z: math.fsum(float(table[z]) for table in tables) for z in _elements(model)} if tables else None
 
 
