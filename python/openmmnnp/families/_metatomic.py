@@ -185,5 +185,7 @@ def _make_spec(path: Path, model: Any, outputs: dict[str, str], vacuum: bool) ->
 
 def _unit(path: Path, kind: str, given: str, known: Mapping[str, str]) -> str:
     if given.lower() not in known:
-        raise ValueError(f"{path} has the {kind} unit '{given}', but known are {', '.join(sorted(set(known.values())))}")
+        raise ValueError(
+            f"{path} has the {kind} unit '{given}', but known are {', '.join(sorted(set(known.values())))}"
+        )
     return known[given.lower()]
