@@ -64,8 +64,8 @@ class Metatomic(nn.Module):
         cell = box.to(self.dtype) if self.periodic and box is not None else torch.zeros(3, 3).to(x)
         pbc = torch.full((3,), self.periodic, dtype=torch.bool, device=x.device)
         system = System(atomic_numbers.to(torch.int32), x, cell, pbc)
-        if edges is not None and shifts is not None:
-            self.add_neighbors(system, edges, shifts)
+        if box is not None and edges is not None and shifts is not None:
+            self.add_neighbors(system, box.to(x), edges, shifts)
         wanted: dict[str, ModelOutput] = {}
         for name, kind in self.outputs.items():
             wanted[name] = ModelOutput(sample_kind=kind)
@@ -81,10 +81,13 @@ class Metatomic(nn.Module):
                 found.append(values.sum())
         return found if found[0].dim() == 0 else [found[0].sum()] + found
 
-    def add_neighbors(self, system: System, edges: Tensor, shifts: Tensor) -> None:
-        """Give the system every list that the model wants: those of the edges that are near enough, or half of them."""
+    def add_neighbors(self, system: System, box: Tensor, edges: Tensor, shifts: Tensor) -> None:
+        """Give the system every list that the model wants: those of the edges that are near enough, or half of them.
+
+        Padding is beyond the cutoff by a shift in the plugin's box, also where the system has none.
+        """
         centers, neighbors = edges[0], edges[1]
-        vectors = system.positions[neighbors] - system.positions[centers] + shifts.to(system.cell) @ system.cell
+        vectors = system.positions[neighbors] - system.positions[centers] + shifts.to(box) @ box
         distances = vectors.detach().square().sum(1).sqrt()
         a, b, c = shifts[:, 0], shifts[:, 1], shifts[:, 2]
         ahead = (a > 0) | (a == 0) & ((b > 0) | (b == 0) & (c > 0))

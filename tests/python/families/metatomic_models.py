@@ -26,7 +26,7 @@ class Pairs(torch.nn.Module):
     """E_i = sum over lists and pairs of c(r) f(Z_i, Z_j, exp(-2 (r/unit - centers)^2)), c going to 0 at the cutoff.
 
     ``lists`` are cutoffs and whether the list is full; ``unit`` is an angstrom in the model's unit of length. The
-    energy's uncertainty is the sum of squares of E_i.
+    energy's uncertainty is the sum of squares of E_i. Each element has an energy in a TensorMap, as in metatrain.
     """
 
     options: list[NeighborListOptions]
@@ -39,12 +39,20 @@ class Pairs(torch.nn.Module):
         self.register_buffer("first", torch.randn(10, 16, generator=generator).to(dtype))
         self.register_buffer("second", torch.randn(16, generator=generator).to(dtype))
         self.unit = unit
+        energies = torch.linspace(0.1, 0.7, len(ELEMENTS), dtype=dtype).reshape(-1, 1)
+        block = TensorBlock(
+            energies, Labels(["element"], torch.tensor(ELEMENTS).reshape(-1, 1)), [], Labels.range("_", 1)
+        )
+        self.composition = TensorMap(Labels.range("_", 1), [block])
 
     def requested_neighbor_lists(self) -> list[NeighborListOptions]:
         return self.options
 
     def atomic(self, system: System) -> torch.Tensor:
         energies = torch.zeros(len(system), dtype=system.positions.dtype, device=system.positions.device)
+        elements = self.composition.block(0)
+        for k in range(len(elements.samples)):
+            energies = torch.where(system.types == elements.samples.values[k, 0], elements.values[k, 0], energies)
         z = system.types.to(energies.dtype) / 10
         for options in self.options:
             block = system.get_neighbor_list(options)
@@ -84,6 +92,13 @@ class Charged(Pairs):
         return {"charge": ModelOutput(unit="e", sample_kind="atom")}
 
 
+class Wells(Pairs):
+    """E_i = r_i^2, without neighbors."""
+
+    def atomic(self, system: System) -> torch.Tensor:
+        return system.positions.square().sum(1)
+
+
 def save_pairs(
     path: Path,
     *,
@@ -97,10 +112,13 @@ def save_pairs(
     model: type[Pairs] = Pairs,
 ) -> None:
     """Save the model as metatomic does; ``outputs`` are names and kinds, and cutoffs in its unit of length."""
+    farthest = max((cutoff for cutoff, _ in lists), default=0.0)
     capabilities = ModelCapabilities(
         outputs={name: ModelOutput(unit=energy, sample_kind=kind) for name, kind in outputs.items()},
         atomic_types=elements,
-        interaction_range=max(cutoff for cutoff, _ in lists) if interaction_range is None else interaction_range,
+        interaction_range=max((cutoff for cutoff, _ in lists), default=0.0)
+        if interaction_range is None
+        else interaction_range,
         length_unit=length,
         supported_devices=["cpu", "cuda"],
         dtype=dtype,

@@ -142,6 +142,18 @@ def test_equals_its_own_calculator(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("words", "box"), [((), BOX), (("--vacuum",), None)], ids=["triclinic", "vacuum"])
+def test_without_neighbors(
+    export: Callable[..., Path], metatomic: Any, positions: np.ndarray, words: tuple[str, ...], box: np.ndarray | None
+) -> None:
+    path = export((), words=words, model=metatomic.Wells)
+    found = openmm_results(path, positions, box, "Reference")
+    right = ase_results(path.with_name("m.pt"), positions, box)
+    assert found["energy"] == pytest.approx(right["energy"], rel=1e-6)
+    np.testing.assert_allclose(found["forces"], -2 * positions, rtol=1e-6)
+
+
+@pytest.mark.long
 def test_named_outputs(export: Callable[..., Path], positions: np.ndarray) -> None:
     from metatomic.torch import ModelOutput
 
