@@ -116,9 +116,7 @@ def save_pairs(
     capabilities = ModelCapabilities(
         outputs={name: ModelOutput(unit=energy, sample_kind=kind) for name, kind in outputs.items()},
         atomic_types=elements,
-        interaction_range=max((cutoff for cutoff, _ in lists), default=0.0)
-        if interaction_range is None
-        else interaction_range,
+        interaction_range=farthest if interaction_range is None else interaction_range,
         length_unit=length,
         supported_devices=["cpu", "cuda"],
         dtype=dtype,
