@@ -333,6 +333,15 @@ void readNeighbors(Reader& reader, ModelSpec& spec) {
         reader.refuse("cutoff", "a number, since the model takes edges,");
 }
 
+void readLibraries(Reader& reader, ModelSpec& spec) {
+    static const std::vector<std::string> known = {"metatensor", "metatomic"};
+    reader.readTexts("libraries", spec.libraries);
+    for (const std::string& library : spec.libraries)
+        if (std::find(known.begin(), known.end(), library) == known.end())
+            throw ModelError(subject + "\"libraries\" with " + quote(library) + ", but only " + joinNames(known) +
+                             " are known to this openmm-nnp. Correct it, or install the openmm-nnp that wrote it.");
+}
+
 } // namespace
 
 ModelSpec ModelSpec::parse(const std::string& text) {
@@ -355,6 +364,7 @@ ModelSpec ModelSpec::parse(const std::string& text) {
     readNeighbors(reader, spec);
     reader.readFlag("periodic", spec.periodic);
     reader.readFlag("long_range", spec.longRange);
+    readLibraries(reader, spec);
     readConstantEnergy(reader, spec);
     reader.readTexts("authors", spec.authors);
     reader.readText("license", spec.license);

@@ -41,6 +41,7 @@ ENERGY_UNITS: Mapping[str, float] = {
 """Energy units that a model may use, in kJ/mol."""
 
 DTYPES = ("float32", "float64")
+LIBRARIES = ("metatensor", "metatomic")
 INPUTS = ("positions", "box", "atomic_numbers", "types", "edges", "shifts", "charge", "multiplicity")
 PARAMETER = "parameters."
 DERIVATIVE = "parameter_derivative."
@@ -85,6 +86,7 @@ class ModelSpec:
     small_box: str | None = None
     periodic: bool | None = None
     long_range: bool | None = None
+    libraries: list[str] = field(default_factory=list)
     energy_offset: float | None = None
     atomic_energies: dict[int, float] | None = None
     authors: list[str] = field(default_factory=list)
@@ -127,6 +129,9 @@ class ModelSpec:
         self._check_outputs()
         self._check_particles()
         self._check_energies()
+        for name in self.libraries:
+            if name not in LIBRARIES:
+                raise _error("libraries", name, "one of " + ", ".join(LIBRARIES))
         for i, reference in enumerate(self.references):
             self._check_reference(f"references[{i}]", reference)
 
@@ -360,7 +365,7 @@ _ELEMENTS = ("a list of atomic numbers (1 to 118)", lambda value: _is_list(value
 _TYPES: Mapping[str, tuple[str, Any]] = {
     **dict.fromkeys(_CHOICES, _TEXT),
     **dict.fromkeys(("name", "license", "citation", "domain"), _TEXT),
-    **dict.fromkeys(("inputs", "outputs", "authors"), _TEXTS),
+    **dict.fromkeys(("inputs", "outputs", "authors", "libraries"), _TEXTS),
     **dict.fromkeys(("atomic_numbers", "elements"), _ELEMENTS),
     **dict.fromkeys(("particles", "edge_capacity"), _COUNT),
     **dict.fromkeys(("periodic", "long_range"), _FLAG),

@@ -62,7 +62,8 @@ public:
     std::string smallBox = "images";  // several edges of one pair in a small box; or "refuse" such a box
     std::optional<bool> periodic;
     std::optional<bool> longRange;
-    double energyOffset = 0;              // in energyUnit
+    std::vector<std::string> libraries; // whose operators a TorchScript program uses, by the names of their namespaces
+    double energyOffset = 0;            // in energyUnit
     std::map<int, double> atomicEnergies; // atomic number -> energyUnit
     std::vector<std::string> authors;
     std::string license, citation, domain;

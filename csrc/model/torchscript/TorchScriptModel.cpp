@@ -2,6 +2,7 @@
 #include "model/TorchScope.h"
 #include "model/torchscript/CheckProgram.h"
 #include "model/torchscript/CheckWeights.h"
+#include "model/torchscript/Libraries.h"
 #include "model/torchscript/TorchError.h"
 #include <ATen/Parallel.h>
 #include <algorithm>
@@ -123,14 +124,16 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
     const TorchScope scope(device);
     std::istringstream stream(file.getBytes());
     try {
+        loadLibraries(spec.libraries);
         module = torch::jit::load(stream, torchDevice(device));
-        checkProgram(module);
+        checkProgram(module, spec.libraries);
         checkWeights(module, file.getArchive());
         module.eval();
         for (torch::Tensor parameter : module.parameters())
             parameter.requires_grad_(false);
         checkSignature(module, spec);
-        if (!detaches(module))
+        // Freezing looks into objects, which those of a library's classes do not allow.
+        if (spec.libraries.empty() && !detaches(module))
             module = torch::jit::freeze(module);
     } catch (const ModelError&) {
         throw;
