@@ -124,7 +124,8 @@ def _check_units(options: argparse.Namespace, fixed: bool) -> None:
     given = options.length_unit, options.energy_unit
     if fixed and given != ("angstrom", "eV"):
         raise ValueError(
-            f"the units are {' and '.join(given)}, but a model with charges or repulsion is in angstrom, eV"
+            f"the units are {' and '.join(given)}, but a model with charges or repulsion is in angstrom and eV: leave "
+            "out --length-unit and --energy-unit"
         )
 
 

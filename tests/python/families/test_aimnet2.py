@@ -225,6 +225,15 @@ def test_old_files_are_the_same_model(tmp_path):
     assert load(new).module.dispersion.s8 == 0.3908
 
 
+def test_only_aimnet2_itself_is_exported(tmp_path, monkeypatch):
+    from aimnet.models import base
+
+    (tmp_path / "other.pt").touch()
+    monkeypatch.setattr(base, "load_model", lambda path: (torch.nn.Identity(), {}))
+    with pytest.raises(ValueError, match=r"other\.pt holds a model of the class Identity, but exported can be AIMNet2"):
+        load(tmp_path / "other.pt")
+
+
 def test_wrong_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         load(tmp_path / "none.pt")
