@@ -225,6 +225,23 @@ def test_a_package_with_other_results_is_refused(tmp_path, monkeypatch, factor, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_package_bound_to_sizes_is_refused(tmp_path, monkeypatch):
+    def bound(x):
+        if len(x) > 8:
+            raise RuntimeError("input_handles[0]: dim value is too large at 0, expected to be <= 8, but got: 10")
+        return torch.as_tensor(50 * (x * x).sum()), -100 * x
+
+    def empty(program, path, options):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x/data/aotinductor/model/a.wrapper.so", b"")
+
+    monkeypatch.setattr(package, "compile_package", empty)
+    monkeypatch.setattr(package, "load_package", lambda path, name: bound)
+    examples = {"examples": harmonic_examples(4, 5), "also": harmonic_examples(10)}
+    with pytest.raises(ValueError, match=r"can't take all sizes that the spec allows \(positions float64 \[10, 3\]\)"):
+        save_pt2(Harmonic(), harmonic_spec(), tmp_path / "x.pt2", **examples, progress=False)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

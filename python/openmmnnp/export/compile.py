@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental import _config as shape_config
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..spec import ModelSpec, add_entries
@@ -66,7 +67,9 @@ def compile_package(program: torch.export.ExportedProgram, path: Path, options: 
     """Compile a graph into a package (``.pt2``) that runs alone. Raises ValueError if it could not."""
     metadata = {"openmmnnp_torch_version": str(torch.__version__)} | options.get("aot_inductor.metadata", {})
     configs = {**options, "aot_inductor.metadata": metadata}
-    torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
+    # Else inductor may look at the sizes of the example and bind the package to a range of them, such as n <= 16.
+    with shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
 
 
 def for_threads(threads: int | None) -> dict[str, Any]:

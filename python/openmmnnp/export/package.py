@@ -117,7 +117,7 @@ def save_pt2(
         for name, outputs in entries.items():
             with _stage(f"tracing {name}", progress):
                 program = trace(model, spec, largest, outputs)
-            with _stage(f"compiling {name} (about half a minute)", progress):
+            with _stage(f"compiling {name} (half a minute, or a few)", progress):
                 _add(aside, name, program, for_threads(threads) | dict(options or {}))
         write_spec(aside, spec)
         with _stage("checking", progress):
@@ -172,9 +172,20 @@ def _add(path: Path, name: str, program: torch.export.ExportedProgram, options: 
 
 
 def _runner(path: Path, name: str, outputs: Sequence[str]) -> Callable[[dict[str, Tensor]], Results]:
-    """A function that runs one model of a package on inputs."""
+    """A function that runs one model of a package on inputs; those that it can't take are an error, not undefined."""
+    os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"
     model = load_package(str(path), name)
-    return lambda inputs: dict(zip(outputs, model(*inputs.values()), strict=True))
+
+    def run(inputs: dict[str, Tensor]) -> Results:
+        try:
+            return dict(zip(outputs, model(*inputs.values()), strict=True))
+        except RuntimeError as error:
+            given = ", ".join(f"{name} {kind(x)}" for name, x in inputs.items())
+            raise ValueError(
+                f"the compiled model can't take all sizes that the spec allows ({given}): {error}"
+            ) from error
+
+    return run
 
 
 def _check(
