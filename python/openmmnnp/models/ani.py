@@ -11,9 +11,11 @@ Lengths are in angstrom and energies in hartree. Energies are without those of t
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .ani_parameters import AniParameters, Layer
 
@@ -121,6 +123,31 @@ class Hidden(nn.Module):
         return torch.bmm(x, self.weight) + self.bias
 
 
+class _AtOnce(torch.autograd.Function):
+    """Energies of one element's networks with their gradient right behind, while the weights are in the cache.
+
+    Most of the time goes into reading weights. Forward through all elements and then backward reads them twice.
+    """
+
+    @staticmethod
+    def forward(context: Any, networks: "Networks", environments: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = environments.detach().requires_grad_(True)
+            energies = networks.energies(x)
+            mean = energies.mean(0)
+            (gradient,) = torch.autograd.grad(mean.sum(), x)
+        context.save_for_backward(gradient)
+        each = energies.detach()
+        context.mark_non_differentiable(each)
+        return mean.detach(), each
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, of_mean: Tensor, of_each: Tensor) -> tuple[None, Tensor]:
+        (gradient,) = context.saved_tensors
+        return None, of_mean.unsqueeze(1) * gradient
+
+
 class Networks(nn.Module):
     """The networks of one element, all in one pass: the first layers side by side, the others as a batch."""
 
@@ -140,7 +167,19 @@ class Networks(nn.Module):
         self.register_buffer("last_weight", last.weight.transpose(1, 2).contiguous())  # [members, 1, in]
         self.register_buffer("last_bias", last.bias)  # [members, 1]
 
-    def forward(self, environments: Tensor) -> Tensor:
+    def forward(self, environments: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean energies [n] of atoms with these environments [n, width]; each network's [members, n], for their values.
+
+        Gradients are those of the mean.
+        """
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            energies = self.energies(environments)
+            return energies.mean(0), energies.detach()
+        mean, each = _AtOnce.apply(self, environments)  # type: ignore[no-untyped-call]
+        return mean, each
+
+    @torch.jit.export
+    def energies(self, environments: Tensor) -> Tensor:
         """Energies [members, n] of atoms with these environments [n, width]."""
         x = self._activation(environments @ self.weight + self.bias)
         x = x.view(-1, self.members, self.weight.shape[1] // self.members).transpose(0, 1).contiguous()
@@ -153,21 +192,20 @@ class Networks(nn.Module):
 
 
 class Mean(nn.Module):
-    """Energy [] (float64) and energies of the atoms [n], from those of one network [1, n]."""
+    """Energy [] (float64) and energies of the atoms [n], given these and those of each network [1, n]."""
 
-    def forward(self, energies: Tensor) -> tuple[Tensor, Tensor]:
-        return energies.double().sum(), energies.sum(0)
+    def forward(self, mean: Tensor, each: Tensor) -> tuple[Tensor, Tensor]:
+        return mean.double().sum(), mean
 
 
 class Ensemble(nn.Module):
-    """Means over the networks, from energies [members, n]: energy [] (float64), its deviation [], atoms' energies [n].
+    """Energy [] (float64), its deviation [] and energies of the atoms [n], given these and each network's [members, n].
 
     The deviation is the standard deviation of a sample, with members - 1 in the denominator.
     """
 
-    def forward(self, energies: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        totals = energies.double().sum(1)
-        return totals.mean(), totals.std().to(energies.dtype), energies.mean(0)
+    def forward(self, mean: Tensor, each: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return mean.double().sum(), each.double().sum(1).std().to(each.dtype), mean
 
 
 class AniFixed(nn.Module):
@@ -192,12 +230,13 @@ class AniFixed(nn.Module):
         self.environments = Environments(p)
         self.networks = nn.ModuleList([Networks(layers, p.activation) for layers in p.networks])
 
-    def atomic_energies(self, vectors: Tensor, center: Tensor, neighbor: Tensor) -> Tensor:
-        """Energies [members, n] by vectors [e, 3] from each center [e], in order, to each neighbor [e]."""
+    def atomic_energies(self, vectors: Tensor, center: Tensor, neighbor: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies [n] and [members, n] by vectors [e, 3] from each center [e], in order, to each neighbor [e]."""
         aev = self.environments(self.n, vectors, center, self.kind[neighbor])
         groups = torch.split(aev[self.order], self.counts)
         energies = [network(groups[i]) for i, network in enumerate(self.networks)]
-        return torch.cat(energies, 1)[:, self.rank]
+        mean, each = torch.cat([e[0] for e in energies]), torch.cat([e[1] for e in energies], 1)
+        return mean[self.rank], each[:, self.rank]
 
 
 class AniMolecule(AniFixed):
@@ -207,7 +246,8 @@ class AniMolecule(AniFixed):
         vectors = (positions.unsqueeze(0) - positions.unsqueeze(1)).reshape(-1, 3)
         pair = torch.arange(self.n * self.n, device=positions.device)
         center = torch.div(pair, self.n, rounding_mode="floor")
-        return self.outputs(self.atomic_energies(vectors, center, pair - center * self.n))
+        mean, each = self.atomic_energies(vectors, center, pair - center * self.n)
+        return self.outputs(mean, each)
 
 
 class AniFixedEdges(AniFixed):
@@ -216,7 +256,8 @@ class AniFixedEdges(AniFixed):
     def forward(self, positions: Tensor, edges: Tensor, shifts: Tensor):  # type: ignore[no-untyped-def]
         center, neighbor = edges[0], edges[1]
         vectors = positions[neighbor] - positions[center] + shifts
-        return self.outputs(self.atomic_energies(vectors, center, neighbor))
+        mean, each = self.atomic_energies(vectors, center, neighbor)
+        return self.outputs(mean, each)
 
 
 class AniAnyAtoms(nn.Module):
@@ -239,11 +280,13 @@ class AniAnyAtoms(nn.Module):
         vectors = positions[neighbor] - positions[center] + shifts
         aev = self.environments(positions.shape[0], vectors, center, kind[neighbor])
         aev = torch.cat([aev, torch.zeros_like(aev[:1])])  # of an atom that isn't there, see _rows
-        energies = torch.zeros(self.members, aev.shape[0], dtype=aev.dtype, device=aev.device)
+        mean = torch.zeros(aev.shape[0], dtype=aev.dtype, device=aev.device)
+        each = torch.zeros(self.members, aev.shape[0], dtype=aev.dtype, device=aev.device)
         for i, network in enumerate(self.networks):
             rows = _rows(kind == i)
-            energies = energies.index_add(1, rows, network(aev[rows]))
-        return self.outputs(energies[:, :-1])
+            energies = network(aev[rows])
+            mean, each = mean.index_add(0, rows, energies[0]), each.index_add(1, rows, energies[1])
+        return self.outputs(mean[:-1], each[:, :-1])
 
 
 def _rows(chosen: Tensor) -> Tensor:
