@@ -3,8 +3,6 @@
 #include "model/StrictJson.h"
 #include "openmmnnp/ModelSpec.h"
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 #include <map>
 #include <sstream>
 #include <vector>
@@ -31,7 +29,7 @@ const Names outputNames = {{"total_energy", "energy"},
                            {"forces", "forces"},
                            {"stress", "stress"},
                            {"virial", "virial"}};
-const Names outputUnits = {{"atomic_energy", "eV"}, {"stress", "eV/angstrom^3"}, {"virial", "eV"}};
+const Names outputUnits = {{"atomic_energy", "eV"}, {"stress", "eV/angstrom/angstrom/angstrom"}, {"virial", "eV"}};
 
 std::vector<std::string> split(const std::string& text) {
     std::istringstream stream(text);
@@ -63,12 +61,11 @@ std::vector<std::string> translate(const Json& metadata, const char* key, const 
 
 double cutoff(const Json& metadata) {
     const std::string given = text(metadata, "r_max");
-    char* end = nullptr;
-    const double value = std::strtod(given.c_str(), &end);
-    if (given.empty() || *end != '\0' || !std::isfinite(value) || value <= 0)
+    const Json number = Json::parse(given, nullptr, false); // whatever the locale
+    if (!number.is_number() || number.get<double>() <= 0)
         throw ModelError(subject + "'r_max': '" + given.substr(0, 80) +
                          "', but a positive number is needed; compile the model again.");
-    return value;
+    return number.get<double>();
 }
 
 void addTypes(const Json& metadata, Json& spec) {

@@ -26,7 +26,7 @@ _INPUTS = {
 }
 """NequIP's names (nequip.data.AtomicDataDict), and ours."""
 _OUTPUTS = {"total_energy": "energy"} | {name: name for name in ("atomic_energy", "forces", "stress", "virial")}
-_UNITS = {"atomic_energy": "eV", "stress": "eV/angstrom^3", "virial": "eV"}
+_UNITS = {"atomic_energy": "eV", "stress": "eV/angstrom/angstrom/angstrom", "virial": "eV"}
 
 
 def spec_values(archive: zipfile.ZipFile) -> dict[str, Any] | None:

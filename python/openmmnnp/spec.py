@@ -245,7 +245,7 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec | None:
             if name in archive.namelist():
                 return ModelSpec.from_json(archive.read(name))
             values = spec_values(archive)
-            return None if values is None else ModelSpec.from_json(json.dumps({"format": FORMAT} | values))
+            return None if values is None else _validated(ModelSpec(**values))
     except _DAMAGED as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from error
 
@@ -298,6 +298,11 @@ def _root(archive: zipfile.ZipFile) -> str:
     if len(roots) != 1 or any("/" not in name for name in archive.namelist()):
         raise ValueError("this zip archive is no model: torch puts all entries into one folder")
     return roots.pop()
+
+
+def _validated(spec: ModelSpec) -> ModelSpec:
+    spec.validate()
+    return spec
 
 
 def _error(key: str, given: object, needed: str) -> ValueError:
