@@ -1,4 +1,5 @@
 #include "api/CheckForce.h"
+#include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
 #include <algorithm>
 #include <set>
@@ -66,15 +67,23 @@ void checkElements(const NNPForce& force, const ModelSpec& spec) {
                              "; check the order of setParticles().");
 }
 
+void checkTypes(const NNPForce& force, const ModelSpec& spec, int n) {
+    if (force.getTypes().empty() && !spec.typeMap.empty())
+        checkLength(force.getAtomicNumbers(), n, "atomic numbers (or types)", "setAtomicNumbers()");
+    else
+        checkLength(force.getTypes(), n, "types", "setTypes()");
+    particleTypes(force, spec);
+}
+
 void checkAtoms(const NNPForce& force, const ModelSpec& spec, int n) {
     if (spec.particles != 0 && spec.particles != n)
         throw ModelError("The model is made for " + count(spec.particles, "particle") + ", but the force has " +
                          std::to_string(n) + "; choose them with setParticles().");
     if (spec.hasInput("atomic_numbers") || !spec.atomicEnergies.empty())
         checkLength(force.getAtomicNumbers(), n, "atomic numbers", "setAtomicNumbers()");
-    if (spec.hasInput("types"))
-        checkLength(force.getTypes(), n, "types", "setTypes()");
     checkElements(force, spec);
+    if (spec.hasInput("types"))
+        checkTypes(force, spec, n);
     spec.getConstantEnergy(force.getAtomicNumbers());
     if (force.getMultiplicity() < 1)
         throw ModelError("setMultiplicity() was given " + std::to_string(force.getMultiplicity()) +

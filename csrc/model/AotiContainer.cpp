@@ -6,8 +6,8 @@ namespace openmmnnp {
 
 AotiContainer::AotiContainer(const ModelFile& file, const AotiPackage& package, const AotiPackage::Entry& entry,
                              const ModelDevice& device, size_t numInputs, size_t numOutputs)
-    : torch(TorchApi::get()), device(device), compiledBy(package.torchVersion), inputTensors(numInputs),
-      inputHandles(numInputs) {
+    : torch(TorchApi::get()), device(device), compiledBy(package.torchVersion), operators(entry.operators),
+      inputTensors(numInputs), inputHandles(numInputs) {
     folder.requireExecution();
     const std::string path = folder.write("model.so", file.getArchive().read(entry.library));
     for (const std::string& kernel : entry.kernels)
@@ -84,7 +84,7 @@ void AotiContainer::run(const std::vector<TensorView>& inputs, void* stream, std
     for (size_t i = 0; i < inputs.size(); i++)
         inputHandles[i] = inputTensors[i].release(); // the container deletes them
     check(runContainer(container, inputHandles.data(), inputHandles.size(), outputs.data(), outputs.size(), stream,
-                       nullptr),
+                       &operators),
           "The model failed");
 }
 

@@ -38,6 +38,7 @@ private:
     const TorchApi& torch;
     const ModelDevice device;
     const std::string compiledBy; // version of torch, "" if the package does not say
+    OperatorCalls operators;
     void* library = nullptr;
     Container container = nullptr;
     int32_t (*create)(Container*, size_t numModels, const char* device, const char* kernelFolder) = nullptr;

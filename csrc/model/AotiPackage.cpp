@@ -39,17 +39,22 @@ void refuseWeightsOutside(const std::string& entry) {
                          "'); compile it with the weights inside, as openmmnnp.export does.");
 }
 
-void refuseCustomOperators(const Archive& archive, const std::string& entry) {
+std::vector<const TensorOperator*> readOperators(const Archive& archive, const std::string& entry) {
     const Json json = readJson(archive, entry);
-    if (!json.contains("nodes") || json["nodes"].empty())
-        return;
-    std::string names;
-    for (const Json& node : json["nodes"])
-        if (node.contains("node") && node["node"].contains("target"))
-            names += " " + node["node"]["target"].dump();
-    throw ModelError(
-        "The package calls operators that are not compiled into it (" + (names.empty() ? "unnamed" : names.substr(1)) +
-        "), which needs a proxy executor; write the model with operators that Inductor compiles, or use TorchScript.");
+    std::vector<const TensorOperator*> operators;
+    std::string unknown;
+    for (const Json& node : json.value("nodes", Json::array())) {
+        const Json unnamed = "unnamed";
+        const Json target = node.is_object() ? node.value(Json::json_pointer("/node/target"), unnamed) : unnamed;
+        operators.push_back(findTensorOperator(target.is_string() ? target.get<std::string>() : ""));
+        if (operators.back() == nullptr)
+            unknown += " " + target.dump();
+    }
+    if (!unknown.empty())
+        throw ModelError("The package calls operators that are not compiled into it (" + unknown.substr(1) +
+                         "), which needs a proxy executor; write the model with operators that Inductor compiles, or "
+                         "use TorchScript.");
+    return operators;
 }
 
 #if defined(__x86_64__)
@@ -155,7 +160,7 @@ void sort(const Archive& archive, const std::string& name, AotiPackage::Entry& e
     } else if (endsWith(name, "_metadata.json"))
         entry.metadata = name;
     else if (endsWith(name, ".json"))
-        refuseCustomOperators(archive, name);
+        entry.operators = readOperators(archive, name);
     else if (isKernel(name))
         addKernel(entry.kernels, name);
 }

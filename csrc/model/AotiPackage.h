@@ -3,6 +3,7 @@
 
 #include "model/ModelDevice.h"
 #include "model/ModelFile.h"
+#include "model/OperatorCalls.h"
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ struct AotiPackage {
         std::string library, metadata;
         /** Compiled CUDA kernels, which the library loads by their file names from a folder. */
         std::vector<std::string> kernels;
+        /** What it calls without its being compiled into it, by the number of the call. */
+        std::vector<const TensorOperator*> operators;
     };
     Entry full;               // gives all outputs
     Entry energy;             // in the folder `energy`: gives neither forces nor derivatives; empty if there is none
@@ -22,8 +25,8 @@ struct AotiPackage {
 
     /**
      * Read the package's directory and metadata.  Throws ModelError for what cannot run: another device, machine,
-     * instruction set or GPU architecture, custom operators that need a proxy executor, weights outside the library.
-     * `computeCapability` is ten times major plus minor, 0 if unknown.
+     * instruction set or GPU architecture, operators that are neither compiled into it nor known, weights outside the
+     * library. `computeCapability` is ten times major plus minor, 0 if unknown.
      */
     static AotiPackage read(const ModelFile& file, const ModelDevice& device, int computeCapability);
 };

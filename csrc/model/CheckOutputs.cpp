@@ -16,6 +16,13 @@ void checkEnergyOutput(const TensorView& output) {
                          ", but one number, float32 or float64 [], is needed.");
 }
 
+void checkAtomicEnergyOutput(const TensorView& output, int numParticles) {
+    if (!isReal(output) || output.count() != numParticles)
+        throw ModelError("The model returned atomic energies that are " + output.describe() +
+                         ", but one number for each particle, float32 or float64 [" + std::to_string(numParticles) +
+                         "], is needed.");
+}
+
 void checkForcesOutput(const TensorView& output, int numParticles) {
     if (!isReal(output) || output.rank != 2 || output.sizes[0] != numParticles || output.sizes[1] != 3)
         throw ModelError("The model returned forces that are " + output.describe() + ", but float32 or float64 [" +

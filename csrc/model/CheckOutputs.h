@@ -11,6 +11,8 @@ namespace openmmnnp {
 
 /** One number, float32 or float64, of any rank. */
 void checkEnergyOutput(const TensorView& output);
+/** One number for each particle, float32 or float64, [n] or [n][1]. */
+void checkAtomicEnergyOutput(const TensorView& output, int numParticles);
 /** [n][3], float32 or float64. */
 void checkForcesOutput(const TensorView& output, int numParticles);
 /** One number, float32 or float64, of any rank. */

@@ -36,7 +36,11 @@ void downloadTo(void* target, void* source, DType dtype, int64_t count, const Mo
 DeviceEvaluation::DeviceEvaluation(std::shared_ptr<Model> sharedModel, int numParticles,
                                    std::vector<int> particleIndices, const std::vector<std::string>& derivativeNames)
     : Evaluation(std::move(sharedModel), numParticles, std::move(particleIndices), derivativeNames),
-      ownInputs(model->getSpec().inputs.size()), deviceViews(ownInputs.size()), extraTensors(extras.size()) {}
+      ownInputs(model->getSpec().inputs.size()), deviceViews(ownInputs.size()), extraTensors(extras.size()) {
+    if (sumsEnergy)
+        throw ModelError("The model gives the energy of each particle ('atomic_energy') and not their sum, which a "
+                         "CUDA device needs. Compile it with an output for the energy (nequip-compile --target ase).");
+}
 
 DeviceEvaluation::~DeviceEvaluation() = default;
 
@@ -200,7 +204,7 @@ void DeviceEvaluation::throwFailure(const Failure& failure) {
 
 std::string DeviceEvaluation::compare(const std::vector<double>& eager, const std::vector<double>& replayed) const {
     const ModelSpec& spec = model->getSpec();
-    const Tolerance& tolerance = spec.dtype == "float64" ? doubleTolerance : singleTolerance;
+    const Tolerance& tolerance = spec.isPrecise() ? doubleTolerance : singleTolerance;
     const double unit = spec.getEnergyInKJPerMol();
     const double allowed = tolerance.energyRelative * std::abs(eager[0]) +
                            tolerance.energyPerParticle * inputs.getNumParticles() / unit + floorOfNumbers / unit;

@@ -27,7 +27,7 @@ void write(char* buffer, DType dtype, size_t index, double value) {
 }
 
 DType shiftDtypeOf(const ModelSpec& spec) {
-    if (spec.shifts == "cartesian")
+    if (spec.shifts != "cell")
         return spec.dtype == "float64" ? DType::Float64 : DType::Float32;
     return spec.indexDtype == "int32" ? DType::Int32 : DType::Int64;
 }

@@ -5,6 +5,7 @@
 #include "openmmnnp/InterpreterLock.h"
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace openmmnnp {
 
@@ -16,7 +17,9 @@ const std::string derivativePrefix = "parameter_derivative.";
 
 Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std::vector<int> particleIndices,
                        const std::vector<std::string>& derivativeNames)
-    : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles), energyOutput(model->findOutput("energy")),
+    : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles),
+      sumsEnergy(model->findOutput("energy") < 0),
+      energyOutput(model->findOutput(sumsEnergy ? "atomic_energy" : "energy")),
       forcesOutput(model->findOutput("forces")), forces(3 * static_cast<size_t>(numParticles)),
       derivatives(derivativeNames.size()), particles(std::move(particleIndices)) {
     const std::vector<std::string>& names = model->getSpec().inputs;
@@ -78,8 +81,7 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
         checkForcesOutput(outputs[forcesOutput], inputs.getNumParticles());
         outputs[forcesOutput].copyTo(forces.data());
     }
-    checkEnergyOutput(outputs[energyOutput]);
-    outputs[energyOutput].copyTo(&energy);
+    readEnergy(outputs[energyOutput]);
     for (size_t i = 0; i < derivatives.size(); i++) {
         checkDerivativeOutput(outputs[derivativeOutputs[i]], model->getOutputNames()[derivativeOutputs[i]]);
         outputs[derivativeOutputs[i]].copyTo(&derivatives[i]);
@@ -92,6 +94,18 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
         extra.values.resize(output.count());
         output.copyTo(extra.values.data());
     }
+}
+
+void Evaluation::readEnergy(const TensorView& output) {
+    if (!sumsEnergy) {
+        checkEnergyOutput(output);
+        output.copyTo(&energy);
+        return;
+    }
+    checkAtomicEnergyOutput(output, inputs.getNumParticles());
+    atomicEnergies.resize(inputs.getNumParticles());
+    output.copyTo(atomicEnergies.data());
+    energy = std::accumulate(atomicEnergies.begin(), atomicEnergies.end(), 0.0);
 }
 
 void Evaluation::checkFinite(long long evaluation) const {

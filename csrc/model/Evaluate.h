@@ -96,6 +96,7 @@ protected:
     std::shared_ptr<Model> model;
     ModelInputs inputs;
     std::shared_ptr<HostNeighbors> neighbors;
+    const bool sumsEnergy; // over the output atomic_energy
     int energyOutput, forcesOutput;
     std::vector<int> derivativeOutputs, derivativeInputs;
     std::vector<Extra> extras;
@@ -107,12 +108,14 @@ protected:
     std::array<double, numLastEnergies> lastEnergies{}; // that of evaluation i at (i - 1) % numLastEnergies
 
 private:
+    void readEnergy(const TensorView& output);
     std::string describeForce(int particle) const;
     std::string describeNeighbor(int particle) const;
     std::string describeParticle(int particle) const;
     std::string describeLastEnergies(long long before) const;
 
     std::vector<int> particles;
+    std::vector<double> atomicEnergies; // [n], if they are summed
 };
 
 } // namespace openmmnnp

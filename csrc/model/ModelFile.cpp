@@ -1,4 +1,5 @@
 #include "model/ModelFile.h"
+#include "model/NequipPackage.h"
 #include "model/TorchScriptArchive.h"
 #include <algorithm>
 #include <cerrno>
@@ -78,10 +79,14 @@ ModelFile::ModelFile(std::string content, const std::string& path)
       format(findFormat(archive)) {
     if (format == Format::TorchScript)
         checkTorchScriptArchive(archive);
-    if (archive.contains(specEntry)) {
+    const bool hasSpec = archive.contains(specEntry);
+    if (hasSpec)
         specText = archive.read(specEntry);
+    else if (format == Format::AotInductor)
+        specText = nequipSpec(archive);
+    if (hasSpec || !specText.empty())
         spec = ModelSpec::parse(specText);
-    } else if (format == Format::AotInductor)
+    else if (format == Format::AotInductor)
         throw ModelError(
             "The package carries no ModelSpec (extra/openmmnnp.json), so its units, inputs and outputs are unknown. "
             "Write one with openmmnnp.spec.write_spec, or export the model with openmmnnp.export.");

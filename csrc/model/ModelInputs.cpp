@@ -40,7 +40,7 @@ ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
         if (names[i] == "positions")
             views.push_back(real(0, {numParticles, 3}));
         else if (names[i] == "box")
-            views.push_back(real(boxOffset, {3, 3}));
+            views.push_back(spec.batchedBox ? real(boxOffset, {1, 3, 3}) : real(boxOffset, {3, 3}));
         else if (isParameter(names[i]))
             views.push_back(real(parameterOffset + parameters++, {}));
         else if (isOfEdges(i))

@@ -159,8 +159,9 @@ void checkInputs(const ModelSpec& spec) {
 }
 
 void checkOutputs(const ModelSpec& spec) {
-    if (!spec.hasOutput("energy"))
-        throw ModelError(subject + "the outputs " + joinNames(spec.outputs) + ", but 'energy' is needed.");
+    if (!spec.hasOutput("energy") && !(spec.hasOutput("atomic_energy") && spec.hasOutput("forces")))
+        throw ModelError(subject + "the outputs " + joinNames(spec.outputs) +
+                         ", but 'energy' (or 'atomic_energy' and 'forces') is needed.");
     if (std::set<std::string>(spec.outputs.begin(), spec.outputs.end()).size() != spec.outputs.size())
         throw ModelError(subject + "an output twice: " + joinNames(spec.outputs) + "; name each once.");
     for (const std::string& output : spec.outputs)
@@ -325,7 +326,7 @@ void readNeighbors(Reader& reader, ModelSpec& spec) {
     if (reader.find("cutoff"))
         spec.cutoff = cutoff;
     spec.edges = reader.readChoice("edges", {"full", "half"}, spec.edges);
-    spec.shifts = reader.readChoice("shifts", {"cell", "cartesian"}, spec.shifts);
+    spec.shifts = reader.readChoice("shifts", {"cell", "real_cell", "cartesian"}, spec.shifts);
     spec.indexDtype = reader.readChoice("index_dtype", {"int64", "int32"}, spec.indexDtype);
     spec.smallBox = reader.readChoice("small_box", {"images", "refuse"}, spec.smallBox);
     reader.readCount("edge_capacity", spec.edgeCapacity);
@@ -354,6 +355,7 @@ ModelSpec ModelSpec::parse(const std::string& text) {
     spec.lengthUnit = reader.readChoice("length_unit", unitNames(lengthUnits()));
     spec.energyUnit = reader.readChoice("energy_unit", unitNames(energyUnits()));
     spec.dtype = reader.readChoice("dtype", {"float32", "float64"});
+    spec.precision = reader.readChoice("precision", {"float32", "float64"});
     reader.readTexts("inputs", spec.inputs);
     reader.readTexts("outputs", spec.outputs);
     reader.read("output_units", spec.outputUnits, "an object {output: unit}",
@@ -362,6 +364,9 @@ ModelSpec ModelSpec::parse(const std::string& text) {
     checkOutputs(spec);
     readParticles(reader, spec);
     readNeighbors(reader, spec);
+    std::optional<bool> batched;
+    reader.readFlag("batched_box", batched);
+    spec.batchedBox = batched.value_or(false);
     reader.readFlag("periodic", spec.periodic);
     reader.readFlag("long_range", spec.longRange);
     readLibraries(reader, spec);

@@ -38,7 +38,7 @@ double rmsDifference(const double* a, const std::vector<double>& b, bool subtrac
 
 /** After an evaluation with forces, or for its energy alone. */
 void compare(const Evaluation& evaluation, const ModelSpec& spec, const SpecReference& reference, int n, int index) {
-    const Tolerance& tolerance = spec.dtype == "float64" ? doubleTolerance : singleTolerance;
+    const Tolerance& tolerance = spec.isPrecise() ? doubleTolerance : singleTolerance;
     const double unit = spec.getEnergyInKJPerMol(),
                  expected = reference.energy - spec.getConstantEnergy(atomicNumbers(spec, reference));
     const double allowed =

@@ -87,6 +87,9 @@ TorchApi loadApi() {
     take(library, "aoti_torch_empty_strided", api.emptyStrided);
     take(library, "aoti_torch_copy_", api.copy);
     take(library, "aoti_torch_abi_version", api.abiVersion);
+    takeOptional(library, "aoti_torch_call_dispatcher", api.callDispatcher);
+    takeOptional(library, "aoti_torch_new_tensor_handle", api.newTensorHandle);
+    takeOptional(library, "aoti_torch_assign_tensors", api.assignTensors);
     api.maxThreads = reinterpret_cast<int (*)()>(dlsym(library, "omp_get_max_threads"));
     api.setThreads = reinterpret_cast<void (*)(int)>(dlsym(library, "omp_set_num_threads"));
     takeOptional(library, "aoti_torch_device_type_cuda", api.deviceTypeCuda);

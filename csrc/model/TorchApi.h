@@ -46,6 +46,10 @@ struct TorchApi {
                             int32_t deviceType, int32_t deviceIndex, AtenTensorHandle* result);
     int32_t (*copy)(AtenTensorHandle target, AtenTensorHandle source, int32_t nonBlocking);
     uint64_t (*abiVersion)();
+    // To call any operator; null if torch is too old.  The stack holds handles of tensors as numbers.
+    int32_t (*callDispatcher)(const char* name, const char* overload, uint64_t* stack);
+    int32_t (*newTensorHandle)(AtenTensorHandle, AtenTensorHandle* result);
+    int32_t (*assignTensors)(AtenTensorHandle source, AtenTensorHandle target);
     int (*maxThreads)();     // of OpenMP in the calling thread, null if torch does not use it
     void (*setThreads)(int); // likewise
 

@@ -1,6 +1,7 @@
 #include "platforms/ForceEvaluation.h"
 #include "api/CheckForce.h"
 #include "api/CompareForces.h"
+#include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
 #include "platforms/SharedNeighbors.h"
 #include <algorithm>
@@ -104,7 +105,8 @@ std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& sour
         made->setNeighbors(shareNeighbors({&context, source.getParticles(), spec.lengthUnit, spec.dtype},
                                           neighborOptions(source, spec)));
     inputs.setIntegers("atomic_numbers", source.getAtomicNumbers());
-    inputs.setIntegers("types", source.getTypes());
+    if (spec.hasInput("types"))
+        inputs.setIntegers("types", particleTypes(source, spec));
     inputs.setIntegers("charge", {source.getCharge()});
     inputs.setIntegers("multiplicity", {source.getMultiplicity()});
     return made;

@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ._elements import ELEMENTS
 from .spec import DERIVATIVE, PARAMETER, ModelSpec, read_spec
 
 __all__ = ["inspect", "table"]
@@ -183,7 +184,7 @@ def _numbers(spec: ModelSpec) -> dict[str, Any]:
 
 def _input(spec: ModelSpec, name: str) -> dict[str, str]:
     integer = name in ("atomic_numbers", "types", "charge", "multiplicity")
-    index = name == "edges" or (name == "shifts" and spec.shifts != "cartesian")
+    index = name == "edges" or (name == "shifts" and spec.shifts in (None, "cell"))
     dtype = "int64" if integer else (spec.index_dtype or "int64") if index else spec.dtype
     length = name in _LENGTHS or (name == "shifts" and spec.shifts == "cartesian")
     unit = spec.length_unit if length else "e" if name == "charge" else ""
@@ -200,21 +201,13 @@ def _shape(spec: ModelSpec, name: str) -> str:
     """ "" where the spec leaves it open."""
     if name in _SCALARS or name.startswith((PARAMETER, DERIVATIVE)):
         return "[]"
-    shape = _SHAPES.get(name, "")
+    shape = "[1, 3, 3]" if name == "box" and spec.batched_box else _SHAPES.get(name, "")
     shape = shape if spec.particles == "dynamic" else shape.replace("n", str(spec.particles))
     return shape if spec.edge_capacity in (None, "dynamic") else shape.replace("e", str(spec.edge_capacity))
 
 
-_ELEMENTS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
-    "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb "
-    "Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf "
-    "Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-).split()
-
-
 def _symbol(number: int) -> str:
-    return _ELEMENTS[number - 1]
+    return ELEMENTS[number - 1]
 
 
 def _symbols(numbers: list[int] | None) -> list[str]:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ._nequip import spec_values
+
 __all__ = ["ENERGY_UNITS", "LENGTH_UNITS", "ModelSpec", "read_spec", "write_spec"]
 
 FORMAT = 1
@@ -51,7 +53,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "energy_unit": tuple(ENERGY_UNITS),
     "dtype": DTYPES,
     "edges": ("full", "half"),
-    "shifts": ("cell", "cartesian"),
+    "shifts": ("cell", "real_cell", "cartesian"),
+    "precision": DTYPES,
     "index_dtype": ("int64", "int32"),
     "small_box": ("images", "refuse"),
 }
@@ -65,6 +68,9 @@ class ModelSpec:
 
     ``inputs`` are passed, and ``outputs`` returned, in the order listed. Fields that are None or empty are left out of
     the JSON. Creating a spec checks nothing; :meth:`validate` does, and so do reading and writing.
+
+    ``precision`` is that of the arithmetic in the model, if not ``dtype``. With ``batched_box`` the model takes the box
+    as [1, 3, 3]. A model without the output ``energy`` gives ``atomic_energy`` [n] or [n, 1], whose sum it is.
     """
 
     name: str
@@ -82,6 +88,8 @@ class ModelSpec:
     edges: str | None = None
     shifts: str | None = None
     index_dtype: str | None = None
+    precision: str | None = None
+    batched_box: bool | None = None
     edge_capacity: str | int | None = None
     small_box: str | None = None
     periodic: bool | None = None
@@ -178,8 +186,8 @@ class ModelSpec:
 
     def _check_outputs(self) -> None:
         _check_unique("outputs", self.outputs)
-        if "energy" not in self.outputs:
-            raise _error("outputs", self.outputs, "'energy' among them")
+        if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs):
+            raise _error("outputs", self.outputs, "'energy' among them (or 'atomic_energy' and 'forces')")
         for name in self.outputs:
             if name.startswith(DERIVATIVE) and PARAMETER + name.removeprefix(DERIVATIVE) not in self.inputs:
                 raise _error("outputs", name, f"the input '{PARAMETER}{name.removeprefix(DERIVATIVE)}' for it")
@@ -227,12 +235,17 @@ class ModelSpec:
 def read_spec(path: str | os.PathLike[str]) -> ModelSpec | None:
     """The spec in a ``.pt`` or ``.pt2`` archive, or None if it holds none (openmm-torch's contract applies then).
 
+    A package that nequip-compile wrote holds none, but metadata that make one.
+
     Raises ValueError, naming the file, if it is no model archive or if the spec is wrong; OSError if it can't be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             name = f"{_root(archive)}/{ENTRY}"
-            return ModelSpec.from_json(archive.read(name)) if name in archive.namelist() else None
+            if name in archive.namelist():
+                return ModelSpec.from_json(archive.read(name))
+            values = spec_values(archive)
+            return None if values is None else _validated(ModelSpec(**values))
     except _DAMAGED as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from error
 
@@ -285,6 +298,11 @@ def _root(archive: zipfile.ZipFile) -> str:
     if len(roots) != 1 or any("/" not in name for name in archive.namelist()):
         raise ValueError("this zip archive is no model: torch puts all entries into one folder")
     return roots.pop()
+
+
+def _validated(spec: ModelSpec) -> ModelSpec:
+    spec.validate()
+    return spec
 
 
 def _error(key: str, given: object, needed: str) -> ValueError:
@@ -368,7 +386,7 @@ _TYPES: Mapping[str, tuple[str, Any]] = {
     **dict.fromkeys(("inputs", "outputs", "authors", "libraries"), _TEXTS),
     **dict.fromkeys(("atomic_numbers", "elements"), _ELEMENTS),
     **dict.fromkeys(("particles", "edge_capacity"), _COUNT),
-    **dict.fromkeys(("periodic", "long_range"), _FLAG),
+    **dict.fromkeys(("periodic", "long_range", "batched_box"), _FLAG),
     "output_units": ("an object of texts", lambda value: _is_dict(value, _is_text, _is_text)),
     "type_map": (
         "an object of types (0 and up)",

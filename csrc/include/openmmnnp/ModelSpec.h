@@ -47,8 +47,9 @@ public:
     std::string lengthUnit = "nm";
     std::string energyUnit = "kJ/mol";
     std::string dtype = "float32";    // of positions, box, parameters and forces: "float32" or "float64"
+    std::string precision;            // of the arithmetic in the model; "": dtype
     std::vector<std::string> inputs;  // in the order in which they are passed
-    std::vector<std::string> outputs; // in the order in which they are returned
+    std::vector<std::string> outputs; // likewise; without "energy", that is the sum of "atomic_energy"
     std::map<std::string, std::string> outputUnits;
     int particles = 0;              // 0: any number
     std::vector<int> atomicNumbers; // if fixed by the model
@@ -56,10 +57,11 @@ public:
     std::map<std::string, int> typeMap;
     std::optional<double> cutoff;     // in lengthUnit
     std::string edges = "full";       // or "half": each pair once
-    std::string shifts = "cell";      // numbers of box vectors; or "cartesian", in lengthUnit
-    std::string indexDtype = "int64"; // of edges and cell shifts; or "int32"
+    std::string shifts = "cell";      // numbers of box vectors; "real_cell": in dtype; or "cartesian", in lengthUnit
+    std::string indexDtype = "int64"; // of edges and "cell" shifts; or "int32"
     int edgeCapacity = 0;             // edges that the model takes, with padding; 0: any number
     std::string smallBox = "images";  // several edges of one pair in a small box; or "refuse" such a box
+    bool batchedBox = false;          // box is [1][3][3], a batch of one, instead of [3][3]
     std::optional<bool> periodic;
     std::optional<bool> longRange;
     std::vector<std::string> libraries; // whose operators a TorchScript program uses, by the names of their namespaces
@@ -73,6 +75,10 @@ public:
     bool hasOutput(const std::string& name) const;
     /** Names NAME of the inputs `parameters.NAME`, in order. */
     std::vector<std::string> getParameterNames() const;
+    /** Whether results are as exact as float64 can be. */
+    bool isPrecise() const {
+        return (precision.empty() ? dtype : precision) == "float64";
+    }
     /** Value of one model length unit in nm, and of one model energy unit in kJ/mol (CODATA 2022). */
     double getLengthInNm() const;
     double getEnergyInKJPerMol() const;

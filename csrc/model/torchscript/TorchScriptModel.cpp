@@ -247,10 +247,11 @@ void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, c
             variables.push_back(leaves[i]);
             outputs.push_back(static_cast<int>(i) == positionsInput ? forcesOutput : derivativeOutputs[i]);
         }
-    torch::Tensor& energy = results[findOutput("energy")];
     if (variables.empty())
         return;
-    if (energy.numel() != 1)
+    const bool sums = findOutput("energy") < 0;
+    torch::Tensor& energy = results[findOutput(sums ? "atomic_energy" : "energy")];
+    if (!sums && energy.numel() != 1)
         throw ModelError("The model returned an energy that is " + viewOf(energy, "energy", device).describe() +
                          ", but one number, float32 or float64 [], is needed.");
     if (!energy.requires_grad())

@@ -86,8 +86,8 @@ void CommonCalcNNPForceKernel::compileKernels() {
 
 void CommonCalcNNPForceKernel::prepareNeighbors() {
     const ModelSpec& spec = evaluation->getEvaluation().getModel().getSpec();
-    const EdgeLayout layout = {spec.dtype == "float64", spec.indexDtype == "int64", spec.shifts == "cartesian",
-                               spec.edgeCapacity};
+    const EdgeLayout layout = {spec.dtype == "float64", spec.indexDtype == "int64", spec.shifts != "cell",
+                               spec.shifts == "cartesian", spec.edgeCapacity};
     setBox();
     const NeighborOptions options = evaluation->getNeighborOptions();
     const double* box = evaluation->getEvaluation().getInputs().getBox().data();

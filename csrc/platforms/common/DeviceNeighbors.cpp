@@ -109,7 +109,7 @@ void DeviceNeighbors::allocate() {
     state.initialize<int>(context, 2, "nnpState");
     state.upload(std::vector<int>{1, 0});
     edges.initialize(context, 2 * capacity, index, "nnpEdges");
-    shifts.initialize(context, 3 * capacity, layout.cartesian ? real : index, "nnpShifts");
+    shifts.initialize(context, 3 * capacity, layout.realShifts ? real : index, "nnpShifts");
 }
 
 void DeviceNeighbors::compile() {
@@ -121,7 +121,7 @@ void DeviceNeighbors::compile() {
                                                   {"WIDE", wide ? "double" : "float"},
                                                   {"WIDE4", wide ? "double4" : "float4"},
                                                   {"INDEX", index},
-                                                  {"SHIFT", layout.cartesian ? real : index}};
+                                                  {"SHIFT", layout.realShifts ? real : index}};
     if (options.periodic)
         defines["PERIODIC"] = "1";
     if (!options.full)

@@ -14,13 +14,14 @@ namespace openmmnnp {
 /** How a model wants its edges. */
 struct EdgeLayout {
     bool modelIsDouble = false;
-    bool longIndices = true;   // int64, else int32: of edges, and of shifts that are cells
-    bool cartesian = false;    // shifts are vectors in the model's dtype
+    bool longIndices = true;   // int64, else int32: of edges, and of shifts that are not real
+    bool realShifts = false;   // in the model's dtype
+    bool cartesian = false;    // shifts are vectors, else cells
     int64_t fixedCapacity = 0; // 0: it grows as needed
 
     bool operator==(const EdgeLayout& other) const {
         return modelIsDouble == other.modelIsDouble && longIndices == other.longIndices &&
-               cartesian == other.cartesian && fixedCapacity == other.fixedCapacity;
+               realShifts == other.realShifts && cartesian == other.cartesian && fixedCapacity == other.fixedCapacity;
     }
 };
 

@@ -43,7 +43,7 @@ class Subject:
     def dtype(self) -> str:
         """Of the model's numbers; without a spec what the platform gives it."""
         if self.spec is not None:
-            return self.spec.dtype
+            return self.spec.precision or self.spec.dtype
         return "float64" if self.platform in ("Reference", "CPU") else "float32"
 
     @property

@@ -118,7 +118,7 @@ def _source(output: str) -> str:
 
 
 def _dtype(spec: ModelSpec, name: str) -> torch.dtype:
-    if name == "edges" or (name == "shifts" and spec.shifts != "cartesian"):
+    if name == "edges" or (name == "shifts" and spec.shifts in (None, "cell")):
         return DTYPES[spec.index_dtype or "int64"]
     return torch.int64 if name in ("atomic_numbers", "types", "charge", "multiplicity") else DTYPES[spec.dtype]
 
@@ -136,7 +136,7 @@ def tensors(spec: ModelSpec, example: Example, device: str | torch.device = "cpu
         if tensor.dim() != len(shape) or list(tensor.shape) != known:
             needed = [sizes.get(size, size) for size in shape]
             raise ValueError(f"an example has '{name}' of shape {list(tensor.shape)}, but needed is {needed}")
-        found[name] = tensor
+        found[name] = tensor.unsqueeze(0) if name == "box" and spec.batched_box else tensor
     return found if spec.edge_capacity in (None, "dynamic") else padded(spec, found, int(spec.edge_capacity or 0))
 
 
@@ -148,7 +148,7 @@ def padded(spec: ModelSpec, inputs: dict[str, Tensor], capacity: int) -> dict[st
         raise ValueError(f"an example has {given} edges, but {needed} are needed (edge_capacity)")
     if given == capacity:
         return inputs
-    length, cutoff = inputs["box"][0, 0].item() if "box" in inputs else 1.0, spec.cutoff or 0.0
+    length, cutoff = inputs["box"].flatten()[0].item() if "box" in inputs else 1.0, spec.cutoff or 0.0
     shift = torch.zeros(capacity - given, 3).to(inputs["shifts"])
     shift[:, 0] = 2 * cutoff if spec.shifts == "cartesian" else math.ceil(2 * cutoff / length)
     edges = torch.zeros(2, capacity - given).to(inputs["edges"])

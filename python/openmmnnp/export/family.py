@@ -63,13 +63,17 @@ def _element(word: str) -> int:
 
 
 def _copy(loaded: Loaded, target: Path) -> ModelSpec:
-    """A file that runs as it is, with its spec put into it; references that it has already are kept."""
+    """A file that runs as it is, with its spec put into it; its own references are kept if there are no others."""
     assert loaded.path is not None
     if target.suffix != loaded.path.suffix:
         raise ValueError(f"{loaded.path.name} runs as it is, so the output must end in {loaded.path.suffix}, too")
     with replaced(target) as aside:
         shutil.copyfile(loaded.path, aside)
         before = read_spec(aside)
-        spec = loaded.spec if before is None else replace(loaded.spec, references=before.references)
+        spec = (
+            loaded.spec
+            if before is None
+            else replace(loaded.spec, references=loaded.spec.references or before.references)
+        )
         write_spec(aside, spec)
     return spec

@@ -207,7 +207,7 @@ def _check(
 
 def _compare(spec: ModelSpec, reference: Mapping[str, Any], expected: Results, found: Results, how: str) -> None:
     """Raise ValueError if a saved model is off its float64 reference, or in other outputs off the eager model."""
-    relative, per_particle, rms = _TOLERANCES[spec.dtype]
+    relative, per_particle, rms = _TOLERANCES[spec.precision or spec.dtype]
     energy = reference["energy"] - spec.constant_energy(reference.get("atomic_numbers"))
     forces = torch.tensor(reference["forces"], dtype=torch.float64)
     exact = expected | {"energy": torch.tensor(energy, dtype=torch.float64), "forces": forces}
