@@ -115,7 +115,7 @@ SYSTEMS = {
 def tensornet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint of a TensorNet with reference energies, in float32, and its package."""
     folder = tmp_path_factory.mktemp("tensornet")
-    return export(build(folder / "tensornet.ckpt", mean=3.0, std=2.5, **ATOMREF), folder / "m.pt2")
+    return export(build(folder / "tensornet.ckpt", mean=3.0, std=0.5, **ATOMREF), folder / "m.pt2")
 
 
 @pytest.fixture(scope="module")
