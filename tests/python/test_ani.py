@@ -366,6 +366,8 @@ def test_what_can_not_be_loaded(changes: dict[str, Any], atoms: Atoms | None, me
 def test_damaged_parameters(tmp_path: Path) -> None:
     for path in folder().glob("*.*"):
         (tmp_path / path.name).write_text(path.read_text())
+    with pytest.raises(ValueError, match="holds no networks: parameters are rHCNO.* beside train0/networks"):
+        ani2x.load(options(parameters=tmp_path), None)
     (tmp_path / "train0" / "networks").mkdir(parents=True)
     (tmp_path / "train0" / "networks" / "ANN-H.nnf").write_bytes(b"no network")
     with pytest.raises(ValueError, match="can't be read as parameters in NeuroChem's format"):

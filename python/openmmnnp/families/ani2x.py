@@ -129,6 +129,8 @@ def _published(folder: Path, network: int | None) -> Any:
 
     members = len(list(folder.glob("train*/networks")))
     constants, energies = _only(folder, "*.params"), _only(folder, "*.dat")
+    if members == 0:
+        raise ValueError(f"{folder} holds no networks: parameters are {constants.name} beside train0/networks, ...")
     if network is not None and not 0 <= network < members:
         raise ValueError(f"network {network} was asked for, but {folder} holds networks 0 to {members - 1}")
     try:
