@@ -23,7 +23,7 @@ help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
-	@echo "make bench  what NNPForce and its neighbor list cost beside a model (half an hour)"
+	@echo "make bench  what NNPForce and its neighbor list cost beside a model, and of model families (an hour)"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
 $(bin)/.tools: pyproject.toml
@@ -44,7 +44,8 @@ $(bin)/.tests: $(bin)/.tools
 	    $(opencl_packages)
 	mkdir -p $(vendors)
 	echo $(abspath $(VENV))/lib/libintelocl.so > $(vendors)/intel.icd
-	$(bin)/pip install --quiet --no-deps openmmtools
+	$(bin)/pip install --quiet --no-deps openmmtools torchani==2.9.0
+	$(bin)/pip install --quiet h5py huggingface_hub
 	touch $@
 
 install: $(bin)/.installed
@@ -82,6 +83,14 @@ bench: install $(bin)/.tests
 	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/overlap.py
 	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/neighbors.py
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/water.py
+	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/families.py message_passing
+ifdef OPENMMNNP_TEST_DATA
+	$(bin)/python tests/benchmarks/ani.py $(OPENMMNNP_TEST_DATA)/ani-2x/ani-2x_8x
+	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/families.py ani2x
+endif
+
+bench-family-%: $(VENV)-%/.installed install
+	OPENMM_CPU_THREADS=1 $(VENV)-$*/bin/python tests/benchmarks/families.py $*
 
 clean:
 	rm -rf $(VENV) $(families:%=$(VENV)-%) build

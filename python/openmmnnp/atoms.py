@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._elements import ELEMENTS
 from .spec import LENGTH_UNITS, ModelSpec
 
 __all__ = ["Atoms"]
@@ -93,9 +94,7 @@ class Atoms:
         return known | {name: 1.0 for name in spec.inputs if name.startswith("parameters.")}
 
     def _types(self, spec: ModelSpec) -> list[int]:
-        from openmm.app import Element
-
-        symbols = [Element.getByAtomicNumber(z).symbol for z in self.numbers]
+        symbols = [ELEMENTS[z - 1] for z in self.numbers]
         types = spec.type_map or {}
         unknown = sorted(set(symbols) - set(types))
         if unknown:
@@ -109,7 +108,4 @@ class Atoms:
 
 def _elements_of(symbols: Iterable[str]) -> list[int]:
     """Atomic numbers of those names that are symbols of elements."""
-    from openmm.app import Element
-
-    known = {Element.getByAtomicNumber(z).symbol: z for z in range(1, 117)}
-    return [known[symbol] for symbol in symbols if symbol in known]
+    return [ELEMENTS.index(symbol) + 1 for symbol in symbols if symbol in ELEMENTS]

@@ -304,6 +304,7 @@ def test_atoms_of_a_pdb_file(export_factory: Export, tmp_path: Path) -> None:
         (["springs_of_mine:wrong", "-o", "x.pt"], "wrong returned Springs, str, but a module and its ModelSpec are"),
         (["springs_of_mine:make", "-o", "x.onnx"], "the format 'onnx' was asked for"),
         (["springs_of_mine:make", "-o", "x.pt", "--elements", "8,Qq"], "'Qq' is no element; give atomic numbers or"),
+        (["springs_of_mine:make", "-o", "x.pt", "--elements", "8,119"], "'119' is no element; give atomic numbers or"),
         (["no_such_module:make", "-o", "x.pt"], "No module named 'no_such_module'"),
     ],
 )

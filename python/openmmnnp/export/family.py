@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from .._elements import ELEMENTS
 from ..atoms import Atoms
 from ..families import Loaded, check_packages, find_family
 from ..spec import ModelSpec, read_spec, write_spec
@@ -54,12 +55,12 @@ def named_atoms(options: argparse.Namespace) -> Atoms | None:
 
 
 def _element(word: str) -> int:
-    from openmm.app import Element
-
-    try:
-        return int(word) if word.strip().isdigit() else int(Element.getBySymbol(word.strip()).atomic_number)
-    except KeyError:
-        raise ValueError(f"'{word}' is no element; give atomic numbers or symbols, such as 8,1,1 or O,H,H") from None
+    number, symbol = word.strip(), word.strip().capitalize()
+    if number.isdigit() and 0 < int(number) <= len(ELEMENTS):
+        return int(number)
+    if symbol not in ELEMENTS:
+        raise ValueError(f"'{word}' is no element; give atomic numbers or symbols, such as 8,1,1 or O,H,H")
+    return ELEMENTS.index(symbol) + 1
 
 
 def _copy(loaded: Loaded, target: Path) -> ModelSpec:
