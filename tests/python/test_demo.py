@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -70,3 +71,17 @@ def test_where_there_is_no_compiler_it_runs_torchscript(
 def test_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
     assert demo.prepare_model("mine.pt2", tmp_path / "none", "cpu") == Path("mine.pt2")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.long
+def test_ani_2x_for_the_ligand(tmp_path: Path) -> None:
+    pytest.importorskip("torchani")
+    if "OPENMMNNP_TEST_DATA" not in os.environ:
+        pytest.skip("OPENMMNNP_TEST_DATA, the folder with the parameters, is not set")
+    parameters = Path(os.environ["OPENMMNNP_TEST_DATA"]) / "ani-2x" / "ani-2x_8x"
+    path = demo.prepare_model("ani2x", tmp_path, "cpu", parameters)
+    spec = read_spec(path)
+    assert path == tmp_path / "ani2x.pt2" and spec and spec.atomic_numbers
+    assert sorted(set(spec.atomic_numbers)) == [1, 6, 7, 8, 17] and len(spec.atomic_numbers) == 32
+    assert demo.prepare_model("ani2x", tmp_path, "cpu") == path  # not compiled again
+    assert main(["check", str(path), "--pdb", str(TYK2 / "lig.pdb"), "--quick"]) == 0
