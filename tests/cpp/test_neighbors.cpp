@@ -107,8 +107,8 @@ public:
         : device(device), options(options), cartesian(cartesian) {
         positions.initialize<Real>(device.get(), 3 * n, "positions");
         neighbors = DeviceNeighbors::make(device.get(), n, options,
-                                          {sizeof(Real) == 8, sizeof(Index) == 8, cartesian, capacity}, box.data(),
-                                          std::make_unique<DownloadedNumbers>(device.get(), 3));
+                                          {sizeof(Real) == 8, sizeof(Index) == 8, cartesian, cartesian, capacity},
+                                          box.data(), std::make_unique<DownloadedNumbers>(device.get(), 3));
     }
     /** Evaluate until it fits; returns how often that was. */
     int update(const std::vector<Real>& x, const Box& box) {

@@ -97,7 +97,7 @@ def test_package_without_a_spec(tmp_path: Path, pair_package: tuple[Path, Any]) 
         ({"energy_unit": "eV/atom"}, r"\"energy_unit\": 'eV/atom', but one of .*'hartree'.* is needed"),
         ({"dtype": "float16"}, r"\"dtype\": 'float16', but one of 'float32', 'float64' is needed"),
         ({"inputs": ["coordinates"]}, "input 'coordinates', but only .* are known"),
-        ({"outputs": ["forces"]}, "outputs 'forces', but 'energy' is needed"),
+        ({"outputs": ["forces"]}, "outputs 'forces', but 'energy' .or 'atomic_energy' and 'forces'. is needed"),
         ({"particles": -3}, r'"particles": -3, but "dynamic" or a positive number is needed'),
         ({"cutoff": "long"}, r'"cutoff": "long", but a positive number is needed'),
         ({"references": [{"energy": 0}]}, "reference without the input 'positions'"),

@@ -40,7 +40,7 @@ def force_of(path: Path, types: list[int], box: np.ndarray | None) -> NNPForce:
     return force
 
 
-@pytest.mark.parametrize("n", [2, 3, 40])
+@pytest.mark.parametrize("n", [2, 3, 140])
 @pytest.mark.parametrize("box", [None, TRICLINIC], ids=["vacuum", "triclinic"])
 def test_runs_as_it_is(
     toy: Path,
