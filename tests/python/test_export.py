@@ -149,6 +149,11 @@ def test_wrong_examples_are_named(examples, message):
         references(Harmonic(), harmonic_spec(), examples)
 
 
+def test_the_energy_must_be_returned():
+    with pytest.raises(ValueError, match=r"\['atomic_energy', 'forces'\], but a model that is exported must return 'en"):
+        references(Harmonic(), harmonic_spec(outputs=["atomic_energy", "forces"]), harmonic_examples(3, 4))
+
+
 def test_sizes_within_an_example_must_agree():
     example = pair_example(4) | {"atomic_numbers": [1, 1]}
     with pytest.raises(ValueError, match=r"'atomic_numbers' of shape \[2\], but needed is \[4\]"):

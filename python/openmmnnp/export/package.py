@@ -139,6 +139,8 @@ def references(module: nn.Module, spec: ModelSpec, examples: Sequence[Example]) 
     Raises ValueError if an example or the module does not fit the spec, or if a result is not finite.
     """
     spec.validate()
+    if "energy" not in spec.outputs:
+        raise ValueError(f"the spec has the outputs {spec.outputs}, but a model that is exported must return 'energy'")
     counts = [len(tensors(spec, example)["positions"]) for example in examples]
     if len(counts) < 2:
         raise ValueError(f"{len(counts)} example(s) given, but the model is checked with at least two geometries")
