@@ -150,7 +150,7 @@ def test_wrong_examples_are_named(examples, message):
 
 
 def test_the_energy_must_be_returned():
-    with pytest.raises(ValueError, match=r"\['atomic_energy', 'forces'\], but a model that is exported must return 'en"):
+    with pytest.raises(ValueError, match=r"\['atomic_energy', 'forces'\], but a model that is exported must return"):
         references(Harmonic(), harmonic_spec(outputs=["atomic_energy", "forces"]), harmonic_examples(3, 4))
 
 
