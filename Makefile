@@ -73,6 +73,8 @@ $(VENV)-%/.installed: tests/python/families/%.txt $(bin)/.tests
 	$(VENV)-$*/bin/pip install --quiet --constraint $(VENV)-$*/constraints.txt --requirement $<
 	touch $@
 
+.PRECIOUS: $(VENV)-%/.installed
+
 test-families: install $(families:%=test-family-%)
 
 test-family-%: $(VENV)-%/.installed install

@@ -156,5 +156,5 @@ def make(path: str | Path) -> tuple[Committee, ModelSpec]:
     layers = 1 + max(int(k.split(".")[1]) for k in weights if k.startswith("layers."))
     radial, cutoff = weights["layers.0.scalars.weight"].shape[2], saved.members.cutoff
     model = Potential(members, features=features, layers=layers, radial=radial, cutoff=cutoff)
-    model.load_state_dict(weights)
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
     return Committee(model), spec

@@ -49,7 +49,9 @@ def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert list((tmp_path / "demo" / "mlmm").glob("*.pt2"))
     reference = compiled.references[0]
     eager = torch.jit.load(str(TYK2 / "ejm_31.pt")).double()
-    energy, _ = eager(torch.tensor(reference["positions"]), torch.tensor(reference["atomic_numbers"]))
+    energy, _ = eager(
+        torch.tensor(reference["positions"], dtype=torch.float64), torch.tensor(reference["atomic_numbers"])
+    )
     assert reference["energy"] - compiled.constant_energy() == pytest.approx(energy.item(), abs=1e-9)
     text = capsys.readouterr().out
     assert "A run of a few ps shows that it runs" in text and "report.html" in text
