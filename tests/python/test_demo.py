@@ -60,11 +60,9 @@ def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert text.count("Going on with") == 2 and "report.html" in text
 
 
-def test_where_there_is_no_compiler_it_runs_torchscript(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
-    assert demo.prepare_model("ejm_31", tmp_path, "cpu") == demo.data_folder() / "ejm_31.pt"
+def test_where_there_is_no_compiler_it_runs_torchscript(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        assert demo.prepare_model("ejm_31", tmp_path, "cpu") == demo.data_folder() / "ejm_31.pt"
     text = capsys.readouterr().out
     assert "but none was found: install one (apt-get install g++)" in text
     assert "The demo runs TorchScript, which is slower" in text
