@@ -175,6 +175,8 @@ def test_wrong_formats(tmp_path: Path) -> None:
         export(Pair(), pair_spec(), tmp_path / "pair.onnx")
     with pytest.raises(ValueError, match="threads is 0, but 1 or more, or None for any number, is needed"):
         for_threads(0)
+    with pytest.raises(ValueError, match="threads=1 was asked for, but a .pt is compiled for none"):
+        export(Pair(), pair_spec(), tmp_path / "pair.pt", threads=1)
     with pytest.raises(ValueError, match="energy_entry was asked for, but a .pt has one entry"):
         export(Pair(), pair_spec(), tmp_path / "pair.pt", energy_entry=True)
 
@@ -380,5 +382,7 @@ def test_a_file_that_runs_as_it_is(tmp_path: Path, pair_pt: Path, monkeypatch: p
     written = export_family("film", OPTIONS, tmp_path / "copy.pt")
     assert written.license == "CC0" and written.references == read_spec(pair_pt).references
     assert read_spec(tmp_path / "copy.pt") == written
+    with pytest.raises(ValueError, match="--threads or --energy-entry was given, but the file runs as it is"):
+        export_family("film", argparse.Namespace(**{**vars(OPTIONS), "threads": 1}), tmp_path / "copy.pt")
     with pytest.raises(ValueError, match="pair.pt runs as it is, so the output must end in .pt, too"):
         export_family("film", OPTIONS, tmp_path / "copy.pt2")

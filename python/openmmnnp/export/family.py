@@ -30,6 +30,8 @@ def export_family(name: str, options: argparse.Namespace, path: str | os.PathLik
     atoms = named_atoms(options)
     loaded = family.load(options, atoms)
     if loaded.module is None:
+        if options.threads is not None or options.energy_entry:
+            raise ValueError("--threads or --energy-entry was given, but the file runs as it is and is not compiled")
         spec = _copy(loaded, target)
     else:
         spec = export(
