@@ -175,7 +175,7 @@ def test_wrong_formats(tmp_path: Path) -> None:
         export(Pair(), pair_spec(), tmp_path / "pair.onnx")
     with pytest.raises(ValueError, match="threads is 0, but 1 or more, or None for any number, is needed"):
         for_threads(0)
-    with pytest.raises(ValueError, match="threads=1 was asked for, but a .pt is compiled for none"):
+    with pytest.raises(ValueError, match="threads=1 was asked for, but a .pt takes the threads that"):
         export(Pair(), pair_spec(), tmp_path / "pair.pt", threads=1)
     with pytest.raises(ValueError, match="energy_entry was asked for, but a .pt has one entry"):
         export(Pair(), pair_spec(), tmp_path / "pair.pt", energy_entry=True)

@@ -60,9 +60,7 @@ def export(
         if energy_entry:
             raise ValueError("energy_entry was asked for, but a .pt has one entry, which leaves forces to autograd")
         if threads is not None:
-            raise ValueError(
-                f"threads={threads} was asked for, but a .pt is compiled for none: it takes torch's threads"
-            )
+            raise ValueError(f"threads={threads} was asked for, but a .pt takes the threads that torch has")
         return save_pt(model, spec, path, examples=examples, also=[larger], progress=progress)
     return save_pt2(
         model,

@@ -61,8 +61,8 @@ def _compile(model: str, path: Path, device: str, parameters: Path | None) -> No
         own: dict[str, Any] = dict(model=ANI_2X, parameters=parameters, network=None)
     else:
         own = dict(factory="potential:make", arguments=[str(data / "ejm_31.pt")], folder=data)
-    family = ANI_2X if model == ANI_2X else "factory"
-    export_family(family, argparse.Namespace(**common, **own, threads=1, energy_entry=False), path)
+    family, threads = (ANI_2X if model == ANI_2X else "factory"), (1 if path.suffix == ".pt2" else None)
+    export_family(family, argparse.Namespace(**common, **own, threads=threads, energy_entry=False), path)
 
 
 def demo(
