@@ -14,6 +14,7 @@ namespace {
 using Json = nlohmann::json;
 using Names = std::map<std::string, std::string>;
 
+const std::string packageFolder = "data/aotinductor/";
 const std::string subject = "The package's metadata by nequip-compile has ";
 const char* const inputsKey = "nequip_aoti_inputs";
 const char* const outputsKey = "nequip_aoti_outputs";
@@ -118,7 +119,7 @@ bool endsWith(const std::string& text, const std::string& suffix) {
 
 std::string nequipSpec(const Archive& archive) {
     for (const std::string& entry : archive.getNames())
-        if (endsWith(entry, "_metadata.json")) {
+        if (entry.compare(0, packageFolder.size(), packageFolder) == 0 && endsWith(entry, "_metadata.json")) {
             const Json metadata = parseJsonObject(archive.read(entry), "The package's entry '" + entry + "'");
             if (metadata.contains(inputsKey))
                 return makeSpec(metadata).dump();

@@ -37,7 +37,10 @@ def spec_values(archive: zipfile.ZipFile) -> dict[str, Any] | None:
     """
     for name in archive.namelist():
         if "/data/aotinductor/" in name and name.endswith("_metadata.json"):
-            metadata = json.loads(archive.read(name))
+            try:
+                metadata = json.loads(archive.read(name))
+            except ValueError as error:
+                raise ValueError(f"the entry '{name}' is not JSON: {error}") from None
             if isinstance(metadata, dict) and _INPUTS_KEY in metadata:
                 return _values(metadata)
     return None

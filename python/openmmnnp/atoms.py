@@ -17,6 +17,7 @@ from .spec import LENGTH_UNITS, ModelSpec
 __all__ = ["Atoms"]
 
 _SPACING = 1.15  # angstrom between neighbors in a made-up cluster
+_LEAST_VOLUME = 3.0  # cubic angstrom for an atom: diamond has 5.7, ice 11
 _COMMON = (6, 1, 8, 7, 1, 16, 9, 17)
 
 
@@ -39,7 +40,11 @@ class Atoms:
 
     @classmethod
     def from_pdb(cls, path: str | os.PathLike[str], *, periodic: bool = True, charge: int = 0) -> Atoms:
-        """The atoms of a PDB file, with its box if ``periodic``. Raises ValueError if an atom has no element."""
+        """The atoms of a PDB file, with its box if ``periodic``.
+
+        Raises ValueError if an atom has no element, or if the atoms can't be in the box: programs that know of none
+        write a cube of 1 angstrom.
+        """
         from openmm import app, unit
 
         pdb = app.PDBFile(os.fspath(path))
@@ -49,6 +54,11 @@ class Atoms:
         vectors = pdb.topology.getPeriodicBoxVectors() if periodic else None
         box = None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom), dtype=float)
         numbers = tuple(atom.element.atomic_number for atom in pdb.topology.atoms())
+        if box is not None and np.linalg.det(box) < _LEAST_VOLUME * len(numbers):
+            raise ValueError(
+                f"{os.fspath(path)}: the box in CRYST1 is too small for {len(numbers)} atoms: remove that line, or "
+                "give --no-box"
+            )
         return cls(numbers, pdb.getPositions(asNumpy=True).value_in_unit(unit.angstrom), box, charge)
 
     @classmethod
@@ -92,6 +102,21 @@ class Atoms:
         if "edges" in spec.inputs and self.box is not None:
             known["box"] = available["box"]
         return known | {name: 1.0 for name in spec.inputs if name.startswith("parameters.")}
+
+    def check_fits(self, spec: ModelSpec) -> None:
+        """Raise ValueError unless a model takes these atoms: their number, their elements, their order."""
+        if spec.particles not in ("dynamic", len(self.numbers)):
+            raise ValueError(f"{len(self.numbers)} atoms were given, but the model is made for {spec.particles}")
+        wrong = [i for i, z in enumerate(spec.atomic_numbers or ()) if z != self.numbers[i]]
+        if wrong:
+            given, needed = self.numbers[wrong[0]], (spec.atomic_numbers or ())[wrong[0]]
+            raise ValueError(
+                f"atom {wrong[0]} of those given has the atomic number {given}, but the model is made for atoms with "
+                f"{needed} there: give them in the model's order"
+            )
+        unknown = sorted(set(self.numbers) - set(spec.elements or self.numbers))
+        if unknown:
+            raise ValueError(f"the atomic numbers {unknown} were given, but the model knows only {spec.elements}")
 
     def _types(self, spec: ModelSpec) -> list[int]:
         symbols = [ELEMENTS[z - 1] for z in self.numbers]

@@ -81,9 +81,9 @@ def table(sections: Mapping[str, Any]) -> str:
     for title, section in sections.items():
         lines += ["", title] if lines else [title]
         if isinstance(section, dict):
-            lines += [f"  {label:{width}}  {_text(value)}" for label, value in section.items()]
+            lines += [f"  {printable(label):{width}}  {_text(value)}" for label, value in section.items()]
         else:
-            lines += _columns(section)
+            lines += _columns([{label: printable(text) for label, text in row.items()} for row in section])
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -92,7 +92,13 @@ def _text(value: Any) -> str:
         return ", ".join(map(_text, value))
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """With escapes for what does not print, so that a file's words can't look like lines of the table."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _columns(rows: list[dict[str, str]]) -> list[str]:

@@ -192,6 +192,16 @@ def test_other_length_unit_is_named(save: Callable[..., Path]) -> None:
     assert "unit were bohr" in named(check(save(body, **spec), METHANE, groups={"units"}), "length unit").text
 
 
+@pytest.mark.parametrize("shift, state", [(" + shifts", "ok"), ("", "fail")])
+def test_shifts_that_are_ignored(save: Callable[..., Path], shift: str, state: str) -> None:
+    """A model with edges that takes no box is tried in one."""
+    body = (
+        f"d = positions[edges[1]] - positions[edges[0]]{shift}\nreturn torch.relu(1 - 4 * (d * d).sum(1)).pow(3).sum()"
+    )
+    path = save(body, "positions, edges, shifts", cutoff=0.5, shifts="cartesian")
+    assert states(check(path, METHANE, groups={"symmetry"}))["wrapping"] == state
+
+
 @pytest.mark.parametrize("image, state", [(MINIMUM_IMAGE, "ok"), ("", "fail")])
 def test_wrapping(save: Callable[..., Path], image: str, state: str) -> None:
     body = GOOD.replace("r = (d", image + "r = (d")

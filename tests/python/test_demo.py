@@ -44,7 +44,7 @@ def test_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert main(["demo", str(tmp_path / "demo"), "--platform", "CPU"]) == 0
     assert [read_log(tmp_path / "demo" / leg)[-1]["step"] for leg in ("mlmm", "mm")] == [40, 40]
     assert json.loads((tmp_path / "demo" / "report.json").read_text())
-    compiled, original = read_spec(tmp_path / "demo" / "ejm_31.pt2"), read_spec(TYK2 / "ejm_31.pt")
+    compiled, original = read_spec(tmp_path / "demo" / "ejm_31-cpu.pt2"), read_spec(TYK2 / "ejm_31.pt")
     assert compiled and original and compiled.outputs == ["energy", "forces", "energy_std"]
     assert list((tmp_path / "demo" / "mlmm").glob("*.pt2"))
     reference = compiled.references[0]
@@ -81,7 +81,7 @@ def test_ani_2x_for_the_ligand(tmp_path: Path) -> None:
     parameters = Path(os.environ["OPENMMNNP_TEST_DATA"]) / "ani-2x" / "ani-2x_8x"
     path = demo.prepare_model("ani2x", tmp_path, "cpu", parameters)
     spec = read_spec(path)
-    assert path == tmp_path / "ani2x.pt2" and spec and spec.atomic_numbers
+    assert path == tmp_path / "ani2x-cpu.pt2" and spec and spec.atomic_numbers
     assert sorted(set(spec.atomic_numbers)) == [1, 6, 7, 8, 17] and len(spec.atomic_numbers) == 32
     assert demo.prepare_model("ani2x", tmp_path, "cpu") == path  # not compiled again
     assert main(["check", str(path), "--pdb", str(TYK2 / "lig.pdb"), "--quick"]) == 0

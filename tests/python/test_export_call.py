@@ -20,11 +20,11 @@ import torch
 import openmmnnp.export.family
 from helpers import context_of, energy_and_forces
 from models import Pair, pair_example, pair_force, pair_oracle, pair_spec
-from neighbors_oracle import CUBE, brute_force, edges_energy, edges_spec
+from neighbors_oracle import CUBE, Edges, brute_force, edges_energy, edges_spec
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.atoms import Atoms
 from openmmnnp.cli import main
-from openmmnnp.export import export
+from openmmnnp.export import export, references
 from openmmnnp.export.compile import add_energy_entry, for_threads, trace
 from openmmnnp.export.eager import Eager, tensors
 from openmmnnp.export.examples import complete, variations
@@ -72,6 +72,16 @@ def test_variations_are_odd_and_even_and_have_other_edges() -> None:
         np.testing.assert_array_equal(x["edges"], edges)
         np.testing.assert_array_equal(x["shifts"], cells)
     assert len(example["positions"]) == 20 and "edges" not in example
+
+
+def test_two_atoms_and_no_edges() -> None:
+    """No example has fewer than two edges, to which the plugin pads as well."""
+    spec = edges_spec(shifts="cell")
+    found = variations(spec, {"positions": [[0, 0, 0], [0.9, 0, 0]], "box": CUBE})
+    assert [len(x["positions"]) for x in found] == [2, 3, 4]
+    apart = {"positions": [[0, 0, 0], [0.9, 0, 0]], "box": CUBE, "edges": np.zeros((2, 0)), "shifts": np.zeros((0, 3))}
+    inputs = tensors(spec, apart)
+    assert inputs["edges"].tolist() == [[0, 0], [0, 0]] and inputs["shifts"].tolist() == 2 * [[1, 0, 0]]
 
 
 def test_edges_of_a_box_that_the_model_does_not_take() -> None:
@@ -151,6 +161,20 @@ def test_pt_from_elements_alone(tmp_path: Path) -> None:
     constant = sum(spec.atomic_energies[z] for z in example["atomic_numbers"])
     right = EV * (pair_oracle(*example.values())["energy"] + constant)
     assert energy_and_forces(context)[0] == pytest.approx(right, rel=1e-6)
+
+
+def test_a_batch_of_one_box(tmp_path: Path) -> None:
+    """The plugin reads what was written: references hold the box, not the batch."""
+
+    class Batched(Edges):
+        def forward(self, positions, box, edges, shifts):  # type: ignore[no-untyped-def]
+            return super().forward(positions, box[0], edges, shifts)[0]
+
+    spec = edges_spec(shifts="cell", batched_box=True)
+    spec.outputs = ["energy"]
+    example = {"positions": np.random.default_rng(3).uniform(-1, 1, (9, 3)), "box": CUBE}
+    found = references(Batched(0.5, True), spec, variations(spec, example)[:2])
+    assert found[0]["box"] == CUBE.tolist()
 
 
 class Counted(torch.nn.Module):
@@ -250,6 +274,11 @@ class Springs(torch.nn.Module):
 def make(k="2"):
     return Springs(float(k)), ModelSpec("springs", "angstrom", "eV", "float64", license="MIT")
 
+def light():
+    module, spec = make()
+    spec.elements = [1]
+    return module, spec
+
 def wrong():
     return Springs(1.0), "springs"
 """
@@ -293,6 +322,10 @@ def test_atoms_of_a_pdb_file(export_factory: Export, tmp_path: Path) -> None:
     np.testing.assert_allclose(atoms.box, np.diag([30, 31, 32]))
     np.testing.assert_allclose(atoms.positions[0], [1, 2, 3])
     assert Atoms.from_pdb(tmp_path / "water.pdb", periodic=False).box is None
+    (tmp_path / "none.pdb").write_text(PDB.replace("30.000   31.000   32.000", " 1.000    1.000    1.000"))
+    with pytest.raises(ValueError, match=r"none.pdb: the box in CRYST1 is too small for 3 atoms: remove that line, or"):
+        Atoms.from_pdb(tmp_path / "none.pdb")
+    assert export_factory("springs_of_mine:make", "-o", "no_box.pt", "--pdb", "none.pdb", "--no-box") == 0
     (tmp_path / "unknown.pdb").write_text(PDB.replace("           O", "            ").replace(" O   HOH", " QQ  HOH"))
     with pytest.raises(ValueError, match=r"unknown.pdb: atom 0 has no element: fill columns 77 and 78"):
         Atoms.from_pdb(tmp_path / "unknown.pdb")
@@ -304,6 +337,15 @@ def test_atoms_of_a_pdb_file(export_factory: Export, tmp_path: Path) -> None:
         (["springs_of_mine", "-o", "x.pt"], "a function is named as package.module:function"),
         (["springs_of_mine:none", "-o", "x.pt"], "springs_of_mine:none can't be used: module 'springs_of_mine' has no"),
         (["springs_of_mine:wrong", "-o", "x.pt"], "wrong returned Springs, str, but a module and its ModelSpec are"),
+        (
+            ["springs_of_mine:make", "-o", "x.pt", "--dtype", "float32"],
+            "--dtype float32 was given, but springs_of_mine:m",
+        ),
+        (
+            ["springs_of_mine:make", "-o", "x.pt", "--charge", "1"],
+            "--charge 1 was given, but it is the charge of the at",
+        ),
+        (["springs_of_mine:light", "-o", "x.pt", "--elements", "8,1"], "[8] were given, but the model knows only [1]"),
         (["springs_of_mine:make", "-o", "x.onnx"], "the format 'onnx' was asked for"),
         (["springs_of_mine:make", "-o", "x.pt", "--elements", "8,Qq"], "'Qq' is no element; give atomic numbers or"),
         (["springs_of_mine:make", "-o", "x.pt", "--elements", "8,119"], "'119' is no element; give atomic numbers or"),
@@ -335,7 +377,7 @@ class FilmFamily:
 
 
 OPTIONS = argparse.Namespace(
-    pdb=None, elements=None, charge=0, device="cpu", dtype=None, threads=None, energy_entry=False
+    no_box=False, pdb=None, elements=None, charge=0, device="cpu", dtype=None, threads=None, energy_entry=False
 )
 
 

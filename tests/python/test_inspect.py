@@ -264,3 +264,9 @@ def test_no_file(tmp_path: Path) -> None:
 def test_compiled_package(pair_package: tuple[Path, ModelSpec]) -> None:
     program = inspect(pair_package[0])["program"]
     assert program["device"] == "cpu" and program["torch version"].startswith("2.") and program["CPU instruction set"]
+
+
+def test_words_of_a_file_do_not_look_like_the_table(tmp_path: Path) -> None:
+    path = package(tmp_path / "model.pt2")
+    write_spec(path, spec(license="MIT\n  SHA-256  0000\x1b[31m"))
+    assert r"MIT\n  SHA-256  0000\x1b[31m" in table(inspect(path))

@@ -58,7 +58,7 @@ def choose(spec: ModelSpec | None, atoms: Atoms | None) -> Sample:
         box = None if atoms.box is None else 0.1 * atoms.box
         return Sample(0.1 * atoms.positions, box, atoms.numbers, charge=atoms.charge, source="the atoms given")
     if atoms is not None:
-        _check_fit(spec, atoms)
+        atoms.check_fits(spec)
         return _from_atoms(spec, atoms, "the atoms given")
     if spec.references:
         largest = max(spec.references, key=lambda reference: len(reference["positions"]))
@@ -66,21 +66,6 @@ def choose(spec: ModelSpec | None, atoms: Atoms | None) -> Sample:
     sample = _from_atoms(spec, Atoms.for_spec(spec), "a made-up cluster")
     known = spec.elements or spec.atomic_numbers or {"atomic_numbers", "types"} & set(spec.inputs)
     return sample if known else replace(sample, numbers=None)
-
-
-def _check_fit(spec: ModelSpec, atoms: Atoms) -> None:
-    if spec.particles not in ("dynamic", len(atoms.numbers)):
-        raise ValueError(f"{len(atoms.numbers)} atoms were given, but the model is made for {spec.particles}")
-    wrong = [i for i, z in enumerate(spec.atomic_numbers or ()) if z != atoms.numbers[i]]
-    if wrong:
-        given, needed = atoms.numbers[wrong[0]], (spec.atomic_numbers or ())[wrong[0]]
-        raise ValueError(
-            f"atom {wrong[0]} of those given has the atomic number {given}, but the model is made for atoms with "
-            f"{needed} there: give them in the model's order"
-        )
-    unknown = sorted(set(atoms.numbers) - set(spec.elements or atoms.numbers))
-    if unknown:
-        raise ValueError(f"the atomic numbers {unknown} were given, but the model knows only {spec.elements}")
 
 
 def _from_atoms(spec: ModelSpec, atoms: Atoms, source: str) -> Sample:

@@ -27,6 +27,10 @@ def symmetry(subject: Subject) -> Iterator[Verdict]:
     yield _net_force(subject, moved[1])  # a force towards the origin has no sum where the sample is centered
     yield _rotation(subject)
     yield _permutation(subject)
+    if box is None and subject.takes_edges and subject.spec and subject.spec.periodic is not False:
+        yield _wrapping_in_wide_box(subject)
+        yield Verdict("supercell", "skipped", "the sample has no box")
+        return
     if box is None:
         reason = "the model is not used with a box here"
         yield from (Verdict(name, "skipped", reason) for name in ("wrapping", "supercell"))
@@ -35,6 +39,16 @@ def symmetry(subject: Subject) -> Iterator[Verdict]:
     wrapped = subject.bench.evaluate(x + cells @ box)
     yield subject.agree("wrapping", [(wrapped, (energy, forces))], "atoms moved by vectors of the lattice")
     yield _supercell(subject, box)
+
+
+def _wrapping_in_wide_box(subject: Subject) -> Verdict:
+    """A model that takes shifts and ignores them is right without a box and wrong with one."""
+    x, cutoff = subject.sample.positions, subject.cutoff or 0.0
+    box = float(np.ptp(x, axis=0).max() + 2 * cutoff + 0.2) * np.eye(3)
+    bench = Bench(subject, replace(subject.sample, box=box))
+    cells = np.random.default_rng(1).integers(-1, 2, x.shape)
+    pair = bench.evaluate(x + cells @ box), bench.evaluate(x)
+    return subject.agree("wrapping", [pair], "in a wide box, atoms moved by its vectors")
 
 
 def _net_force(subject: Subject, forces: Array) -> Verdict:

@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     atoms = parser.add_mutually_exclusive_group()
     atoms.add_argument("--pdb", type=Path, metavar="FILE", help="atoms to check it with, and their box")
     atoms.add_argument("--elements", metavar="Z,Z,...", help="a made-up cluster of these: 8,1,1 or O,H,H")
+    parser.add_argument("--no-box", action="store_true", help="leave out the box of the PDB file")
     parser.add_argument("--charge", type=int, default=0, help="total charge of these atoms [0]")
     parser.add_argument("--platform", default="Reference", help="where it is run [%(default)s]")
     parser.add_argument("--quick", action="store_true", help="leave NVE dynamics out")

@@ -47,6 +47,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     chosen = atoms.add_mutually_exclusive_group()
     chosen.add_argument("--pdb", type=Path, metavar="FILE", help="a PDB file, with its box")
     chosen.add_argument("--elements", metavar="Z,Z,...", help="atomic numbers or symbols: 8,1,1 or O,H,H")
+    atoms.add_argument("--no-box", action="store_true", help="leave out the box of the PDB file")
     atoms.add_argument("--charge", type=int, default=0, help="their total charge [0]")
 
 

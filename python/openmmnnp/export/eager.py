@@ -24,6 +24,8 @@ SHAPES: Mapping[str, tuple[int | str, ...]] = {
     "edges": (2, "e"),
     "shifts": ("e", 3),
 }
+LEAST_EDGES = 2
+"""The plugin pads to as many, since compilers treat sizes of 0 and 1 in other ways."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64, "int32": torch.int32}
 
 
@@ -137,7 +139,10 @@ def tensors(spec: ModelSpec, example: Example, device: str | torch.device = "cpu
             needed = [sizes.get(size, size) for size in shape]
             raise ValueError(f"an example has '{name}' of shape {list(tensor.shape)}, but needed is {needed}")
         found[name] = tensor.unsqueeze(0) if name == "box" and spec.batched_box else tensor
-    return found if spec.edge_capacity in (None, "dynamic") else padded(spec, found, int(spec.edge_capacity or 0))
+    if spec.edge_capacity not in (None, "dynamic"):
+        return padded(spec, found, int(spec.edge_capacity or 0))
+    few = "shifts" in found and "edges" in found and found["edges"].shape[1] < LEAST_EDGES
+    return padded(spec, found, LEAST_EDGES) if few else found
 
 
 def padded(spec: ModelSpec, inputs: dict[str, Tensor], capacity: int) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ def complete(spec: ModelSpec, example: Example) -> dict[str, Any]:
 def variations(spec: ModelSpec, example: Example) -> list[dict[str, Any]]:
     """Three geometries from one: of n, n - 1 and 2 n particles, where their number is dynamic, and of other edges.
 
+    For n of 1 or 2 the second has n + 1.
     The third is two of the first beside each other, in a box of twice the length if there is one. The particles are
     shifted a little at random, always in the same way, so that no symmetry hides an error; the second and the third
     geometry are squeezed and stretched. Only ``positions``, ``atomic_numbers``, ``types``, ``box`` and the edges
@@ -52,7 +53,7 @@ def variations(spec: ModelSpec, example: Example) -> list[dict[str, Any]]:
     chosen = [plain, plain, plain]
     if spec.particles == "dynamic":
         n = len(np.asarray(plain["positions"]))
-        chosen = [plain, _first(plain, n - 1) if n > 1 else plain, _doubled(plain)]
+        chosen = [plain, _first(plain, n - 1) if n > 2 else _first(_doubled(plain), n + 1), _doubled(plain)]
     generator = np.random.default_rng(0)
     return [complete(spec, _changed(x, scale, generator)) for x, scale in zip(chosen, _SCALES, strict=True)]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from .._elements import ELEMENTS
 from ..atoms import Atoms
 from ..families import Loaded, check_packages, find_family
+from ..inspect import printable
 from ..spec import ModelSpec, read_spec, write_spec
 from .package import replaced
 from .single import export
@@ -29,6 +30,13 @@ def export_family(name: str, options: argparse.Namespace, path: str | os.PathLik
     check_packages(name, family)
     atoms = named_atoms(options)
     loaded = family.load(options, atoms)
+    if options.charge and (atoms is None or "charge" not in loaded.spec.inputs):
+        raise ValueError(
+            f"--charge {options.charge} was given, but it is the charge of the atoms of --pdb or --elements, for a "
+            "model that takes one"
+        )
+    if atoms is not None:
+        atoms.check_fits(loaded.spec)
     if loaded.module is None:
         if options.threads is not None or options.energy_entry:
             raise ValueError("--threads or --energy-entry was given, but the file runs as it is and is not compiled")
@@ -43,14 +51,14 @@ def export_family(name: str, options: argparse.Namespace, path: str | os.PathLik
             energy_entry=options.energy_entry,
             threads=options.threads,
         )
-    print(f"{target}: {spec.name}, license: {spec.license or 'not said'}", file=sys.stderr)
+    print(f"{target}: {printable(spec.name)}, license: {printable(spec.license) or 'not said'}", file=sys.stderr)
     return spec
 
 
 def named_atoms(options: argparse.Namespace) -> Atoms | None:
     """The atoms of ``--pdb`` or ``--elements``; None if neither was given. Raises ValueError if they are no atoms."""
     if options.pdb is not None:
-        return Atoms.from_pdb(options.pdb, charge=options.charge)
+        return Atoms.from_pdb(options.pdb, periodic=not options.no_box, charge=options.charge)
     if options.elements is None:
         return None
     return Atoms.of_elements([_element(word) for word in options.elements.split(",")], charge=options.charge)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch._inductor.package.package import load_package
 
+from ..force import NNPForce
 from ..spec import ENERGY_UNITS, ModelSpec, write_spec
 from .compile import ENERGY_ENTRY, add_energy_entry, check_compiler, check_package, compile_package, for_threads, trace
 from .eager import DTYPES, Eager, Example, Results, kind, padded, tensors, with_forces, without_derivatives
@@ -64,6 +65,7 @@ def save_pt(
             if saved.keyed:
                 raise ValueError("forward returns a dict, but in a .pt it must return a tuple in the order of the spec")
             _check(spec, inputs, expected, right, saved.results)
+            NNPForce(aside)  # the plugin reads and checks it
     return spec
 
 
@@ -123,6 +125,7 @@ def save_pt2(
         with _stage("checking", progress):
             for name, outputs in entries.items():
                 _check(spec, inputs, expected, right, _runner(aside, name, outputs))
+            NNPForce(aside)  # the plugin reads and checks it
     return spec
 
 
@@ -151,7 +154,8 @@ def references(module: nn.Module, spec: ModelSpec, examples: Sequence[Example]) 
     for example in examples:
         inputs = {k: x.double() if x.is_floating_point() else x for k, x in tensors(spec, example).items()}
         results = model.results(inputs)
-        arrays = {name: x.tolist() for name, x in inputs.items()}
+        one = {name: x[0] if name == "box" and spec.batched_box else x for name, x in inputs.items()}
+        arrays = {name: x.tolist() for name, x in one.items()}
         energy = results["energy"].item() + spec.constant_energy(arrays.get("atomic_numbers"))
         found.append({**arrays, "energy": energy, "forces": results["forces"].double().tolist()})
     replace(spec, references=found).validate()
@@ -200,14 +204,14 @@ def _check(
     """Raise ValueError if a saved model is off its references, as it is or with edges beyond the cutoff."""
     extensible = "shifts" in spec.inputs and spec.edge_capacity in (None, "dynamic")
     for x, results, reference in zip(inputs, expected, right, strict=True):
-        _compare(spec, reference, results, run(x), "")
+        compare(spec, reference, results, run(x), "")
         if extensible:
             more = run(padded(spec, x, x["edges"].shape[1] + _PADDING))
             comparable = {name: value for name, value in more.items() if value.shape == results[name].shape}
-            _compare(spec, reference, results, comparable, f", given {_PADDING} edges beyond the cutoff,")
+            compare(spec, reference, results, comparable, f", given {_PADDING} edges beyond the cutoff,")
 
 
-def _compare(spec: ModelSpec, reference: Mapping[str, Any], expected: Results, found: Results, how: str) -> None:
+def compare(spec: ModelSpec, reference: Mapping[str, Any], expected: Results, found: Results, how: str) -> None:
     """Raise ValueError if a saved model is off its float64 reference, or in other outputs off the eager model."""
     relative, per_particle, rms = _TOLERANCES[spec.precision or spec.dtype]
     energy = reference["energy"] - spec.constant_energy(reference.get("atomic_numbers"))

@@ -43,6 +43,10 @@ def load(options: argparse.Namespace, atoms: Atoms | None) -> Loaded:
         sys.path.remove(folder)
     match given:
         case (nn.Module() as module, ModelSpec() as spec):
+            if options.dtype not in (None, spec.dtype):
+                raise ValueError(
+                    f"--dtype {options.dtype} was given, but {options.factory} made a model of {spec.dtype}"
+                )
             return Loaded(spec, module)
     kinds = ", ".join(type(x).__name__ for x in given) if isinstance(given, tuple) else type(given).__name__
     raise ValueError(f"{options.factory} returned {kinds}, but a module and its ModelSpec are needed")

@@ -60,7 +60,10 @@ def load(options: argparse.Namespace, atoms: Atoms | None) -> Loaded:
         raise ValueError("--dtype and --energy-entry were given, but a package runs as nequip-compile made it")
     spec = _spec(options)
     run = _package(options.package, spec) if options.saved is None else _saved(options.saved, spec, options.device)
-    return Loaded(replace(spec, references=_references(spec, atoms, options.device, run)), path=options.package)
+    spec = replace(spec, references=_references(spec, atoms, options.device, run))
+    if options.saved is not None:
+        _compare(spec, _package(options.package, spec), options.device)
+    return Loaded(spec, path=options.package)
 
 
 def _spec(options: argparse.Namespace) -> ModelSpec:
@@ -113,6 +116,17 @@ def _saved(path: Path, spec: ModelSpec, device: str) -> Run:
         return {"energy": results["total_energy"], "forces": results["forces"]}
 
     return run
+
+
+def _compare(spec: ModelSpec, run: Run, device: str) -> None:
+    """Raise ValueError unless the package gives the references."""
+    from ..export.eager import tensors
+    from ..export.package import compare
+
+    for reference in spec.references:
+        results = run(tensors(spec, {name: reference[name] for name in spec.inputs}, device))
+        energy = results["energy"] if "energy" in results else results["atomic_energy"].double().sum()
+        compare(spec, reference, {}, {"energy": energy.reshape(()), "forces": results["forces"]}, "")
 
 
 def _references(spec: ModelSpec, atoms: Atoms | None, device: str, run: Run) -> list[dict[str, Any]]:

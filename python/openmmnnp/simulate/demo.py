@@ -27,16 +27,19 @@ def data_folder() -> Path:
     return Path(_core.__file__).parent / "tyk2"
 
 
-def prepare_model(model: str, folder: Path, device: str, parameters: Path | None = None) -> Path:
+def prepare_model(
+    model: str, folder: Path, device: str, parameters: Path | None = None, overwrite: bool = False
+) -> Path:
     """File of the demo's model: compiled into `folder` for this machine, or TorchScript where there is no compiler.
 
-    What an earlier demo compiled is used again. Raises ValueError, OSError or ImportError if there is no such model.
+    What an earlier demo compiled is used again, unless `overwrite`. Raises ValueError, OSError or ImportError if there
+    is no such model.
     """
     if model not in (EJM_31, ANI_2X):
         return Path(model)
     folder.mkdir(parents=True, exist_ok=True)
-    compiled = folder / f"{model}.pt2"
-    if compiled.exists():
+    compiled = folder / f"{model}-{device}.pt2"
+    if compiled.exists() and not overwrite:
         return compiled
     say(f"The ligand's potential, compiled for this machine into {compiled}")
     from ..export.compile import NoCompilerError  # loads torch
@@ -56,7 +59,7 @@ def _compile(model: str, path: Path, device: str, parameters: Path | None) -> No
     from ..export.family import export_family
 
     data = data_folder()
-    common: dict[str, Any] = dict(pdb=data / "lig.pdb", elements=None, charge=0, dtype=None, device=device)
+    common: dict[str, Any] = dict(pdb=data / "lig.pdb", elements=None, charge=0, no_box=True, dtype=None, device=device)
     if model == ANI_2X:
         own: dict[str, Any] = dict(model=ANI_2X, parameters=parameters, network=None)
     else:
@@ -82,7 +85,7 @@ def demo(
     """
     began, data = time.monotonic(), data_folder()
     name = choose_platform(Options(platform=platform))[0].getName()
-    potential = prepare_model(model, folder, "cuda" if name == "CUDA" else "cpu", parameters)
+    potential = prepare_model(model, folder, "cuda" if name == "CUDA" else "cpu", parameters, overwrite)
     lengths = dict(LONG if name == "CUDA" else SHORT)
     if time_ps is not None:
         lengths["time"] = time_ps
