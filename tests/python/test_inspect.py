@@ -117,13 +117,13 @@ def test_package(tmp_path: Path) -> None:
 
 
 def test_package_of_another_exporter(tmp_path: Path) -> None:
-    """As NequIP writes it: no spec, but metadata of its own."""
-    metadata = {"AOTI_DEVICE_KEY": "cpu", "r_max": "5.0", "type_names": "H O", "nequip_aoti_inputs": "pos edge_index"}
+    """No spec, but metadata of its own."""
+    metadata = {"AOTI_DEVICE_KEY": "cpu", "r_max": "5.0", "type_names": "H O", "my_inputs": "pos edge_index"}
     folder = "data/aotinductor/model"
     entries = {f"{folder}/a.so": b"", f"{folder}/a_metadata.json": metadata}
-    path = archive(tmp_path / "m.nequip.pt2", entries)
+    path = archive(tmp_path / "m.pt2", entries)
     found = inspect(path)
-    assert found["metadata"] == {"r_max": "5.0", "type_names": "H O", "nequip_aoti_inputs": "pos edge_index"}
+    assert found["metadata"] == {"r_max": "5.0", "type_names": "H O", "my_inputs": "pos edge_index"}
     assert found["program"]["torch version"] == "not said"
     assert found["model"]["spec"].startswith("none: units, inputs and outputs are not known")
 
