@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 
 def _is_command() -> bool:
@@ -23,12 +24,26 @@ if not _is_command():
 
 __all__ = ["ModelSpec", "NNPForce", "NeighborList", "TorchForce", "__version__", "trust"]
 
+_MODULES = {
+    "ModelSpec": "spec",
+    "NNPForce": "force",
+    "NeighborList": "neighbors",
+    "TorchForce": "torchforce",
+    "__version__": "_libraries",
+    "trust": "force",
+}
 
-def __getattr__(name: str) -> NoReturn:
+
+def __getattr__(name: str) -> Any:
+    """What the command line tool did not import, for modules of the user's that it imports."""
     if name == "PythonTorchForce":
         # An AttributeError would reach `from openmmnnp import PythonTorchForce` without its text.
         raise ImportError(
             "openmmnnp has no PythonTorchForce, since it runs no Python in the time step: export the model to a file "
             "(see openmmnnp.export) and use NNPForce(file), or use openmm.PythonForce"
         )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    libraries = importlib.import_module("._libraries", __name__)  # first: it checks versions
+    module = importlib.import_module(f".{_MODULES[name]}", __name__)
+    return libraries.VERSION if name == "__version__" else getattr(module, name)

@@ -304,6 +304,14 @@ def test_factory(export_factory: Export, tmp_path: Path, capsys: pytest.CaptureF
     assert reference["energy"] == pytest.approx(1.75 * ((x - x.mean(0)) ** 2).sum(), rel=1e-12)
 
 
+def test_the_command_itself(export_factory: Export, tmp_path: Path) -> None:
+    """In a process of its own, where `import openmmnnp` loads nothing until the factory asks for it."""
+    words = ["-m", "openmmnnp", "export", "factory", "springs_of_mine:make", "-o", "springs.pt"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read_spec(tmp_path / "springs.pt")
+
+
 PDB = """CRYST1   30.000   31.000   32.000  90.00  90.00  90.00 P 1           1
 HETATM    1  O   HOH A   1       1.000   2.000   3.000  1.00  0.00           O
 HETATM    2  H1  HOH A   1       1.957   2.000   3.000  1.00  0.00           H
