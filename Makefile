@@ -94,5 +94,9 @@ endif
 bench-family-%: $(VENV)-%/.installed install
 	OPENMM_CPU_THREADS=1 $(VENV)-$*/bin/python tests/benchmarks/families.py $*
 
+# Allegro comes with NequIP's environment.
+bench-family-allegro: $(VENV)-nequip/.installed install
+	OPENMM_CPU_THREADS=1 $(VENV)-nequip/bin/python tests/benchmarks/families.py allegro
+
 clean:
 	rm -rf $(VENV) $(families:%=$(VENV)-%) build

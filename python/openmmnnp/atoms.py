@@ -88,7 +88,7 @@ class Atoms:
         no type in the spec's type_map.
         """
         scale = 0.1 / LENGTH_UNITS[spec.length_unit]
-        box = self.box if self.box is not None else self._wide_box(spec)
+        box = self.box if self.box is not None else self.wide_box(spec)
         available: dict[str, Any] = {
             "positions": self.positions * scale,
             "box": box * scale,
@@ -118,6 +118,11 @@ class Atoms:
         if unknown:
             raise ValueError(f"the atomic numbers {unknown} were given, but the model knows only {spec.elements}")
 
+    def wide_box(self, spec: ModelSpec) -> NDArray[np.float64]:
+        """A cube, rows [3, 3] in angstrom, in which no atom is within the model's cutoff of an image."""
+        cutoff = (spec.cutoff or 0.0) * LENGTH_UNITS[spec.length_unit] * 10
+        return float(max(10.0, np.ptp(self.positions, axis=0).max() + 2 * cutoff + 2)) * np.eye(3)
+
     def _types(self, spec: ModelSpec) -> list[int]:
         symbols = [ELEMENTS[z - 1] for z in self.numbers]
         types = spec.type_map or {}
@@ -125,10 +130,6 @@ class Atoms:
         if unknown:
             raise ValueError(f"the model has no type for {', '.join(unknown)}; its types are {', '.join(types)}")
         return [types[symbol] for symbol in symbols]
-
-    def _wide_box(self, spec: ModelSpec) -> NDArray[np.float64]:
-        cutoff = (spec.cutoff or 0.0) * LENGTH_UNITS[spec.length_unit] * 10
-        return float(max(10.0, np.ptp(self.positions, axis=0).max() + 2 * cutoff + 2)) * np.eye(3)
 
 
 def _elements_of(symbols: Iterable[str]) -> list[int]:

@@ -51,7 +51,10 @@ def export(
     Raises ValueError if the model does not do what the spec says, can't be compiled, or gives other results once
     saved; nothing is written then.
     """
-    kind = Path(path).suffix.removeprefix(".") if format is None else format
+    suffix = Path(path).suffix.removeprefix(".")
+    kind = suffix if format is None else format
+    if suffix in ("pt", "pt2") and kind in ("pt", "pt2") and suffix != kind:
+        raise ValueError(f"format='{kind}' was asked for, but {path} would be taken for a .{suffix}: name it .{kind}")
     if kind not in ("pt", "pt2"):
         raise ValueError(f"the format '{kind}' was asked for, but a model is saved as 'pt2' or 'pt'")
     spec.validate()
