@@ -244,9 +244,9 @@ class NNPForce(openmm.Force):
 
         The model sees link atoms after the particles of the force, in the order added. They are no particles of the
         System. With b the vector from the ML to the MM particle (to its nearest image if the force is periodic) and
-        u = b / length(b), a link atom is at r_ml + distance u. A force F on it becomes distance / length(b) (F - (F.u) u)
-        on the MM particle, and the rest of F on the ML particle: the gradient of the energy, exactly. The two stay in
-        one molecule, as with addBond().
+        u = b / length(b), a link atom is at r_ml + distance u. A force F on it becomes
+        distance / length(b) (F - (F.u) u) on the MM particle, and the rest of F on the ML particle: the gradient of the
+        energy, exactly. The two stay in one molecule, as with addBond().
 
         Parameters
         ----------
@@ -397,8 +397,9 @@ class NNPForce(openmm.Force):
         """A named output of the model in the last evaluation, e.g. "energy" or "charges".
 
         Returns a NumPy array of the output's shape, or a number if it has no dimensions; as a Quantity in OpenMM's
-        units if the spec gives a unit. Where it has a row for each atom, those of link atoms are the last. Raises OpenMMException if there was no evaluation yet, if the scale parameter
-        made OpenMM skip it, or if the model has no such output.
+        units if the spec gives a unit. Where there is a row for each atom, those of link atoms are the last. Raises
+        OpenMMException if there was no evaluation yet, if the scale parameter made OpenMM skip it, or if the model has
+        no such output.
         """
         return with_unit(*_core.getOutput(self._address, _context(context), name))
 
