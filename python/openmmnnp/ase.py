@@ -33,7 +33,7 @@ _UNITS = {
 }
 
 
-class NNPCalculator(Calculator):  # type: ignore[misc]
+class NNPCalculator(Calculator):
     """Energy (eV), forces (eV/angstrom) and named outputs of a model, ``.pt`` or ``.pt2``.
 
     Named outputs are properties by their names, ``calc.get_property("energy_std", atoms)``, in eV, angstrom and e where
@@ -47,6 +47,8 @@ class NNPCalculator(Calculator):  # type: ignore[misc]
     There is no ``stress``, since a model gives none. ASE's own ``FiniteDifferenceCalculator(calc, eps_disp=None)``
     computes it from energies; use models in float64 for that.
     """
+
+    atoms: Any
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class NNPCalculator(Calculator):  # type: ignore[misc]
         parameters : values of the model's parameters, in OpenMM's units
         platform : OpenMM's platform
         """
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self._model = NNPForce(model, charge=charge, multiplicity=multiplicity)
         self._spec = self._model.getModelSpec() if self._model.hasModelSpec() else None
         for name, value in (parameters or {}).items():
@@ -92,7 +94,7 @@ class NNPCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Fill ``results``. Called by ASE. Raises ValueError for atoms that are periodic in some directions only, and
         OpenMMException where the model fails or does not take these atoms."""
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if self._context is None or {"numbers", "pbc"} & set(system_changes):
             self._make_context()
         context, force = self._context, self._force

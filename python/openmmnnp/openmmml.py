@@ -15,7 +15,7 @@ from .force import NNPForce
 __all__ = ["NNPPotentialImpl"]
 
 
-class NNPPotentialImpl(MLPotentialImpl):  # type: ignore[misc]
+class NNPPotentialImpl(MLPotentialImpl):
     """Adds an NNPForce where openmm-ml asks for the potential, for a whole System or for a region.
 
     The force has the topology's elements and its bonds, which keep molecules whole for barostats and trajectories. It
