@@ -25,6 +25,7 @@ from openmmnnp.reporters import (
     UncertaintyWarning,
 )
 from openmmnnp.reporters.reading import find_forces
+from pages import run_page
 
 PARTICLES, OTHERS = [4, 1, 3], 6
 ELEMENTS = [6, 8, 1]
@@ -529,3 +530,9 @@ def test_residues_need_an_energy_for_each_particle(model: Path, tmp_path: Path) 
     simulation.reporters.append(ResidueEnergyReporter(tmp_path / "residues.csv", 1, output="energy"))
     with pytest.raises(ValueError, match=r"'energy' has the shape \[\], but an energy for each of the 3 particles of"):
         simulation.step(1)
+
+
+def test_page(tmp_path: Path) -> None:
+    printed = run_page(TYK2.parent / "reporters.md", tmp_path)
+    assert "('step', 'time_ps', 'energy_kJ/mol', 'energy_std_kJ/mol')" in printed and printed.count(" eV\n") == 2
+    assert steps(tmp_path / "outputs.npy") == steps(tmp_path / "uncertainty.csv") == [10, 20, 30, 40, 50]
