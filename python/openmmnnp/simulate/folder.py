@@ -21,9 +21,11 @@ from .options import Options, kind, read_values
 RUN, LOG, TIMING = "run.yaml", "log.csv", "timing.json"
 SYSTEM, REGION, TOPOLOGY, MINIMIZED = "system.xml", "region.xml", "topology.pdb", "minimized.npy"
 STATE, FINAL, REPORT, SAVED = "state.xml", "final.pdb", "report.html", "trajectory.pdb"
+OUTPUTS, UNCERTAIN = "outputs.npy", "uncertain.xyz"
 _LOCK = ".lock"
 _ALL = (
     *(RUN, LOG, TIMING, SYSTEM, REGION, TOPOLOGY, MINIMIZED, STATE, FINAL, REPORT, SAVED, CURRENT, PREVIOUS, _LOCK),
+    *(OUTPUTS, UNCERTAIN),
     *("report.json", "changed_bonds.pdb", "trajectory.xtc", "trajectory.dcd", "model.pt", "model.pt2"),
 )
 

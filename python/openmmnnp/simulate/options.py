@@ -87,6 +87,10 @@ def _interval(help: str) -> Any:
     return _option(help, group=_OUTPUT, dimension=q.TIME, above=0.0, or_none=True)
 
 
+def _uncertainty(help: str) -> Any:
+    return _option(help, group=_OUTPUT, resume=True, dimension=q.ENERGY, above=0.0, or_none=True)
+
+
 @dataclass
 class Options:
     """The options of `openmm-nnp simulate`. Values are in the first unit of their dimension; None means not given.
@@ -193,6 +197,12 @@ class Options:
     )
     trajectory_format: str = _option("format of the trajectory", "xtc", group=_OUTPUT, choices=("xtc", "dcd"))
     save: str = _option("atoms to save: all, solute, or an MDTraj selection", "all", group=_OUTPUT)
+    outputs: tuple[str, ...] = _option(
+        "named outputs of the model to write to outputs.npy, a row for each frame", (), group=_OUTPUT, many=True
+    )
+    warn_uncertainty: float | None = _uncertainty("warn when energy_std, looked at with each line of log.csv, is above")
+    harvest_uncertainty: float | None = _uncertainty("write the model's atoms to uncertain.xyz when it is above")
+    stop_uncertainty: float | None = _uncertainty("end with exit status 4 when it is above")
     report: bool = _option("write report.html at the end", True, group=_OUTPUT, resume=True, type=bool)
 
     platform: str | None = _option(
