@@ -357,6 +357,35 @@ def test_harvested_frames_are_what_train_takes(tmp_path: Path, monkeypatch: pyte
     np.testing.assert_allclose(frames[-1].positions, last, atol=1e-6)
 
 
+@pytest.mark.parametrize("periodic", [False, True])
+def test_link_atoms_are_in_frames_and_residues(save_scripted: Save, tmp_path: Path, periodic: bool) -> None:
+    """Where the model sees them, which tells so: between particle 4 and 5, across the box if the force is periodic."""
+    body = "return (positions**2).sum()" + " + 0 * box.sum()" * periodic + ", (positions**2).sum(1), positions"
+    arguments, inputs = ("positions, box", ["positions", "box"]) if periodic else ("positions", ["positions"])
+    outputs = ["energy", "atomic_energy", "seen"]
+    units = {"atomic_energy": "kJ/mol", "seen": "nm"}
+    force = make_force(save_scripted(body, arguments, inputs=inputs, outputs=outputs, output_units=units))
+    force.addLinkAtom(4, 5, 0.1, 9)
+    force.setUsesPeriodicBoundaryConditions(periodic)
+    simulation = make_simulation(force)
+    positions = np.array(simulation.context.getState(positions=True).getPositions(asNumpy=True)._value)
+    positions[5] += [1.9, 0, 2.1]
+    simulation.context.setPositions(positions)
+    simulation.reporters += [
+        OutputReporter(tmp_path / "seen.npy", 1, ["seen"]),
+        ResidueEnergyReporter(tmp_path / "residues.npy", 1),
+        UncertaintyReporter(None, 1, harvest=0, frames=tmp_path / "frames.xyz", output="seen"),
+    ]
+    simulation.step(1)
+    (seen,), frame = np.load(tmp_path / "seen.npy")["seen_nm"], ase.io.read(tmp_path / "frames.xyz")
+    assert frame.get_chemical_symbols() == ["C", "O", "H", "F"] and seen.shape == (4, 3)
+    np.testing.assert_allclose(frame.positions, 10 * seen, atol=1e-6)
+    assert np.linalg.norm(seen[3] - seen[0]) == pytest.approx(0.1, rel=1e-9)
+    energies = (seen**2).sum(1)
+    expected = [[energies[1], energies[0] + energies[2] + energies[3]]]
+    np.testing.assert_allclose(np.load(tmp_path / "residues.npy")["residue_energy_kJ/mol"], expected, rtol=1e-12)
+
+
 # Files that go on
 
 FILES = ["outputs.csv", "outputs.npy", "residues.csv", "std.npy", "frames.xyz"]
@@ -528,7 +557,7 @@ def test_force_and_outputs_must_be_there(model: Path, harmonic: Path, tmp_path: 
 def test_residues_need_an_energy_for_each_particle(model: Path, tmp_path: Path) -> None:
     simulation = make_simulation(make_force(model))
     simulation.reporters.append(ResidueEnergyReporter(tmp_path / "residues.csv", 1, output="energy"))
-    with pytest.raises(ValueError, match=r"'energy' has the shape \[\], but an energy for each of the 3 particles of"):
+    with pytest.raises(ValueError, match=r"'energy' has the shape \[\], but an energy for each of the 3 atoms that"):
         simulation.step(1)
 
 

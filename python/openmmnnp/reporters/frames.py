@@ -6,13 +6,17 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import openmm
 from openmm import app, unit
 
 from .._elements import ELEMENTS
 from ..force import NNPForce
+from ..simulate.molecules import nearest_image
 from ..spec import ENERGY_UNITS
+from .reading import Floats
 
 
 class XyzFrames:
@@ -52,12 +56,10 @@ class XyzFrames:
         topology: app.Topology,
         keys: Mapping[str, str],
     ) -> None:
-        """Append the positions of the force's particles, with step, time (ps), model, and `keys`."""
+        """Append the positions of the force's particles and link atoms, with step, time (ps), model, and `keys`."""
         state = context.getState(positions=True)
-        angstrom = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-        symbols = _symbols(force, topology, len(angstrom))
-        if force.usesSubset():
-            angstrom = angstrom[force.getParticles()]
+        angstrom = 10 * _positions(force, state)
+        symbols = _symbols(force, topology)
         head = f"step={step} time={time:.10g} model=sha256:{force.getModelHash()[:12]}"
         head += "".join(f" {name}={value}" for name, value in keys.items())
         rows = [f"{symbol} {x:.6f} {y:.6f} {z:.6f}" for symbol, (x, y, z) in zip(symbols, angstrom, strict=True)]
@@ -87,13 +89,30 @@ class XyzFrames:
         return f"{self._path} can't be appended to, since it holds no frames with their steps: name another file"
 
 
-def _symbols(force: NNPForce, topology: app.Topology, n: int) -> list[str]:
-    """Of the force's particles, from its atomic numbers or the topology; X where neither knows."""
+def _positions(force: NNPForce, state: openmm.State) -> Floats:
+    """What the model sees [n + link atoms, 3], in nm."""
+    positions = np.array(state.getPositions(asNumpy=True)._value)
+    box = state.getPeriodicBoxVectors(asNumpy=True)._value if force.usesPeriodicBoundaryConditions() else None
+    caps = []
+    for ml, mm, distance, _ in _link_atoms(force):
+        bond = nearest_image(positions[mm] - positions[ml], box)
+        caps.append(positions[ml] + distance._value * bond / np.linalg.norm(bond))
+    chosen = positions[force.getParticles()] if force.usesSubset() else positions
+    return np.concatenate([chosen, np.reshape(caps, (-1, 3))])
+
+
+def _symbols(force: NNPForce, topology: app.Topology) -> list[str]:
+    """Of the same atoms, from the force's atomic numbers or the topology; X where neither knows."""
+    caps = [ELEMENTS[number - 1] for _, _, _, number in _link_atoms(force)]
     numbers = force.getAtomicNumbers()
     if numbers:
-        return [ELEMENTS[z - 1] for z in numbers]
+        return [ELEMENTS[z - 1] for z in numbers] + caps
     known = [atom.element.symbol if atom.element else "X" for atom in topology.atoms()]
-    return [known[i] for i in (force.getParticles() if force.usesSubset() else range(n))]
+    return [known[i] for i in (force.getParticles() if force.usesSubset() else range(len(known)))] + caps
+
+
+def _link_atoms(force: NNPForce) -> list[tuple[int, int, Any, int]]:
+    return [force.getLinkAtomParameters(i) for i in range(force.getNumLinkAtoms())]
 
 
 def _box(force: NNPForce, state: openmm.State) -> str:

@@ -89,7 +89,8 @@ class OutputReporter:
 class ResidueEnergyReporter(OutputReporter):
     """Writes the energy of each residue: the sum of an output of atoms' energies over the residue's particles.
 
-    The residues are those of the Simulation's topology, in its order. The sum over all is the model's energy without
+    The residues are those of the Simulation's topology, in its order; a link atom counts to the residue of its ML
+    particle. The sum over all is the model's energy without
     its constant part. How a network divides its energy among atoms is its own choice, not a property of the molecule:
     compare residues in time, or between states.
     """
@@ -120,15 +121,16 @@ class ResidueEnergyReporter(OutputReporter):
         assert self._reader is not None
         force = self._reader.force
         particles = force.getParticles() if force.usesSubset() else range(simulation.system.getNumParticles())
-        if output.values.size != len(particles):
+        owners = [*particles, *(force.getLinkAtomParameters(i)[0] for i in range(force.getNumLinkAtoms()))]
+        if output.values.size != len(owners):
             raise ValueError(
                 f"the output {output.name!r} has the shape {list(output.values.shape)}, but an energy for each of the "
-                f"{len(particles)} particles of the force is needed"
+                f"{len(owners)} atoms that the model sees is needed"
             )
-        place = {particle: i for i, particle in enumerate(particles)}
         found = {}
         for residue in simulation.topology.residues():
-            members = [place[atom.index] for atom in residue.atoms() if atom.index in place]
+            atoms = {atom.index for atom in residue.atoms()}
+            members = [i for i, owner in enumerate(owners) if owner in atoms]
             if members:
                 found[f"{residue.name} {residue.chain.id}:{residue.id}{residue.insertionCode.strip()}"] = members
         return found
