@@ -26,6 +26,10 @@ public:
         void* edges = nullptr;         // [2][edgeCapacity] of the model's index dtype, if it takes edges
         void* shifts = nullptr;        // [edgeCapacity][3]
         int64_t edgeCapacity = 0;
+        void* mmPositions = nullptr; // [mmCapacity][3] of the model's dtype, if it takes charges and there are any
+        void* mmCharges = nullptr;   // [mmCapacity] likewise
+        double* mmForces = nullptr;  // [mmCapacity][3], written; null if nobody wants them
+        int64_t mmCapacity = 0;
     };
     /** Numbers of an evaluation that was found wrong on the device, in the model's units. */
     struct Failure {
@@ -33,6 +37,7 @@ public:
         bool withForces = true;
         double forceLimit = 0; // magnitude that a component of a force must not reach
         double energy = 0;
+        int charge = -1; // a charge outside on which a force is wrong
         const double* derivatives = nullptr;  // [k]
         const double* forces = nullptr;       // [n][3]
         const double* positions = nullptr;    // [n][3]
@@ -79,6 +84,7 @@ private:
     TensorView viewOf(size_t input);
     void upload(size_t input);
     void uploadChanged();
+    int64_t getNumPassedCharges() const;
     void copyResult(int output, const TensorView& view, double* target);
     void copyExtra(size_t index, const TensorView& view);
 

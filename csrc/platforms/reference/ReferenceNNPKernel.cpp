@@ -28,6 +28,7 @@ double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeFo
     gatherInputs();
     clock.stop(StageClock::Gather);
     force->findNeighbors();
+    force->chooseCharges(*dataOf(context).positions, dataOf(context).periodicBoxVectors);
     clock.stop(StageClock::Neighbors);
     force->run(includeForces);
     clock.stop(StageClock::Evaluate);
@@ -35,6 +36,9 @@ double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeFo
     if (includeForces)
         scatter(force->getEvaluation().getForces(), force->getParticles(), force->getNumParticles(),
                 scale * force->getForceUnit(), *data.forces);
+    if (const MMInputs* mm = force->getEvaluation().getInputs().getMM(); includeForces && mm != nullptr)
+        scatter(force->getEvaluation().getMMForces(), mm->getParticles(), mm->getCount(), scale * force->getForceUnit(),
+                *data.forces);
     clock.stop(StageClock::Scatter);
     const double energy = accumulate(*force, scale, *data.energyParameterDerivatives);
     clock.stop(StageClock::Accumulate);
