@@ -34,7 +34,7 @@ class Polarizable(torch.nn.Module):
             table[0, z], table[1, z] = CHARGES[z], POLARIZABILITIES[z]
         self.register_buffer("table", table)
         self.charges = SwitchedCharges(SWITCH, CUTOFF)
-        self.switched = switched
+        self.switched, self.coulomb, self.length, self.stiffness = switched, COULOMB, LENGTH, STIFFNESS
 
     def forward(
         self,
@@ -48,11 +48,11 @@ class Polarizable(torch.nn.Module):
         r = positions.unsqueeze(1) - mm_positions.unsqueeze(0)
         d = r.square().sum(2).sqrt()
         field = (r * (charges / (d * d * d)).unsqueeze(2)).sum(1)
-        energy = COULOMB * ((q.unsqueeze(1) * charges / d).sum() - 0.5 * (alpha * field.square().sum(1)).sum())
+        energy = self.coulomb * ((q.unsqueeze(1) * charges / d).sum() - 0.5 * (alpha * field.square().sum(1)).sum())
         between = positions.unsqueeze(1) - positions.unsqueeze(0)
         eye = torch.eye(positions.shape[0], dtype=positions.dtype, device=positions.device)
-        spring = ((between.square().sum(2) + eye).sqrt() - LENGTH) * (1 - eye)
-        return energy + 0.25 * STIFFNESS * spring.square().sum(), alpha.unsqueeze(1) * field
+        spring = ((between.square().sum(2) + eye).sqrt() - self.length) * (1 - eye)
+        return energy + 0.25 * self.stiffness * spring.square().sum(), alpha.unsqueeze(1) * field
 
 
 class PeriodicPolarizable(torch.nn.Module):
@@ -115,11 +115,11 @@ def polarizable_energy(
 
 
 class Surroundings:
-    """Five atoms of a force among 60 charges: particles shuffled, the atoms at a corner of the box."""
+    """Five atoms of a force among 100 charges: particles shuffled, the atoms at a corner of the box."""
 
     numbers = [8, 1, 6, 1, 6]
 
-    def __init__(self, box: np.ndarray | None, count: int = 60, seed: int = 1) -> None:
+    def __init__(self, box: np.ndarray | None, count: int = 100, seed: int = 1) -> None:
         generator = np.random.default_rng(seed)
         self.box = box
         atoms = np.array([[0, 0, 0], [1.3, 0.2, 0], [-0.6, 1.2, 0.3], [0.2, 0.5, -1.4], [-1.0, -0.9, -0.8]])
@@ -133,7 +133,7 @@ class Surroundings:
         self.atoms, self.around = [int(k) for k in shuffled[:5]], [int(k) for k in shuffled[5:]]
         self.charges = generator.uniform(-0.8, 0.8, count)
         self.positions = np.zeros((5 + count, 3))  # angstrom
-        self.positions[self.atoms], self.positions[self.around] = atoms, np.array(charges)
+        self.positions[self.atoms], self.positions[self.around] = atoms, np.reshape(charges, (count, 3))
 
     def system(self, force: NNPForce, mass: float = 20.0) -> openmm.System:
         """A System in which, if there is a box, another force is periodic, so that platforms move molecules."""
@@ -144,7 +144,7 @@ class Surroundings:
             system.setDefaultPeriodicBoxVectors(*(self.box / 10))
             nonbonded = openmm.NonbondedForce()
             nonbonded.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
-            nonbonded.setCutoffDistance(0.9)
+            nonbonded.setCutoffDistance(0.5)
             for _ in self.positions:
                 nonbonded.addParticle(0, 0.1, 0)
             system.addForce(nonbonded)

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 __all__ = ["SwitchedCharges"]
 
-_LEAST = 1e-30  # stands for 0 where its logarithm is taken; a normal number in float32
-
 
 class SwitchedCharges(nn.Module):
     """The charges that a model is to use: those that it was given, smoothly switched off before the cutoff.
@@ -58,4 +56,5 @@ class SwitchedCharges(nn.Module):
                 r = r - cells.unsqueeze(2) * box[axis]
         x = ((r.square().sum(2).sqrt() - self.switch) / self.width).clamp(0.0, 1.0)
         off = x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)  # 1 - s(r_ij)
-        return mm_charges * (1.0 - off.clamp(min=_LEAST).log().sum(0).exp())
+        # 1e-30, a normal number in float32, stands for 0: the product of any with it is 0 beside 1.
+        return mm_charges * (1.0 - off.clamp(min=1e-30).log().sum(0).exp())
