@@ -40,13 +40,14 @@ bool sameStructure(const NNPForce& a, const NNPForce& b) {
            a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() &&
            a.getOutputsForces() == b.getOutputsForces() && a.getSkin() == b.getSkin() &&
            a.getDeviceNeighbors() == b.getDeviceNeighbors() && a.usesMMCharges() == b.usesMMCharges() &&
-           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() && sameBonds(a, b) && sameParameters(a, b);
+           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() && sameBonds(a, b) &&
+           sameParameters(a, b);
 }
 
 bool sameModelInputs(const NNPForce& a, const NNPForce& b) {
     return a.getModelHash() == b.getModelHash() && a.getAtomicNumbers() == b.getAtomicNumbers() &&
-           a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() && a.getMultiplicity() == b.getMultiplicity() &&
-           a.getMMCharges() == b.getMMCharges();
+           a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() &&
+           a.getMultiplicity() == b.getMultiplicity() && a.getMMCharges() == b.getMMCharges();
 }
 
 } // namespace openmmnnp

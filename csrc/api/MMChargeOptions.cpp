@@ -28,8 +28,9 @@ void checkMMCharges(const NNPForce& force, const OpenMM::System& system) {
     if (!spec.hasInput("mm_positions"))
         return;
     if (!force.usesMMCharges())
-        throw ModelError("The model takes the charges of particles around it (mm_positions, mm_charges): give them with "
-                         "setMMCharges(), or setMMCharges([], []) if there are none.");
+        throw ModelError(
+            "The model takes the charges of particles around it (mm_positions, mm_charges): give them with "
+            "setMMCharges(), or setMMCharges([], []) if there are none.");
     const ChargeOptions options = mmChargeOptions(force, system);
     if (options.images && options.oneImage && options.cutoff == 0)
         throw ModelError("The System is periodic and the model takes MM charges at any distance, since its spec has no "

@@ -9,7 +9,8 @@ namespace {
 const std::string derivativePrefix = "parameter_derivative.";
 
 bool isDerivative(const std::string& output) {
-    return output == "forces" || output == "mm_forces" || output.compare(0, derivativePrefix.size(), derivativePrefix) == 0;
+    return output == "forces" || output == "mm_forces" ||
+           output.compare(0, derivativePrefix.size(), derivativePrefix) == 0;
 }
 
 /** Deletes the tensors that an evaluation gave, also if reading them throws. */

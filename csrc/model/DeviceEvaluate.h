@@ -37,11 +37,11 @@ public:
         bool withForces = true;
         double forceLimit = 0; // magnitude that a component of a force must not reach
         double energy = 0;
-        int charge = -1; // a charge outside on which a force is wrong
         const double* derivatives = nullptr;  // [k]
         const double* forces = nullptr;       // [n][3]
         const double* positions = nullptr;    // [n][3]
         const double* lastEnergies = nullptr; // [numLastEnergies], that of evaluation i at (i - 1) % numLastEnergies
+        int charge = -1;                      // one of the charges outside, if a force on it is wrong
     };
     static constexpr int numLastEnergies = Evaluation::numLastEnergies;
 

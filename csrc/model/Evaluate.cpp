@@ -24,8 +24,9 @@ Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std
     : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles),
       sumsEnergy(model->findOutput("energy") < 0),
       energyOutput(model->findOutput(sumsEnergy ? "atomic_energy" : "energy")),
-      forcesOutput(model->findOutput("forces")), mmForcesOutput(model->findOutput("mm_forces")), forces(3 * static_cast<size_t>(numParticles)),
-      derivatives(derivativeNames.size()), particles(std::move(particleIndices)) {
+      forcesOutput(model->findOutput("forces")), mmForcesOutput(model->findOutput("mm_forces")),
+      forces(3 * static_cast<size_t>(numParticles)), derivatives(derivativeNames.size()),
+      particles(std::move(particleIndices)) {
     const std::vector<std::string>& names = model->getSpec().inputs;
     for (const std::string& name : derivativeNames) {
         const auto input = std::find(names.begin(), names.end(), "parameters." + name);
@@ -131,7 +132,7 @@ void Evaluation::checkFinite(long long evaluation) const {
             if (!std::isfinite(f[0] + f[1] + f[2]))
                 fail(describeForce(i), i, evaluation);
         }
-    checkMMForces(INFINITY, "", evaluation);
+    checkMMForces(INFINITY, evaluation);
     if (!std::isfinite(energy))
         fail("energy is " + printNumber(energy), -1, evaluation);
     for (size_t i = 0; i < derivatives.size(); i++)
@@ -168,21 +169,22 @@ void Evaluation::refusePosition(const std::string& particle) const {
 }
 
 void Evaluation::checkForcesBelow(double limit, long long evaluation) const {
-    const std::string what = ", more than OpenMM's fixed-point numbers can hold on this platform,";
     for (size_t i = 0; i < forces.size(); i++)
         if (!(std::abs(forces[i]) < limit)) {
             const int particle = static_cast<int>(i / 3);
-            fail(describeForce(particle) + what, particle, evaluation);
+            fail(describeForce(particle) + ", more than OpenMM's fixed-point numbers can hold on this platform,",
+                 particle, evaluation);
         }
-    checkMMForces(limit, what, evaluation);
+    checkMMForces(limit, evaluation);
 }
 
-void Evaluation::checkMMForces(double limit, const std::string& what, long long evaluation) const {
+void Evaluation::checkMMForces(double limit, long long evaluation) const {
     for (size_t i = 0; withForces && i < mmForces.size(); i++)
         if (!(std::abs(mmForces[i]) < limit)) {
             const double* f = &mmForces[i - i % 3];
             fail("force on the MM charge of particle " + std::to_string(inputs.getMM()->getParticle(i / 3)) + " is " +
-                     printForce(f) + what,
+                     printForce(f) +
+                     (std::isinf(limit) ? "" : ", more than OpenMM's fixed-point numbers can hold on this platform,"),
                  -1, evaluation);
         }
 }

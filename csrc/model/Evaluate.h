@@ -94,14 +94,14 @@ protected:
     /** Throw if energy, forces (if they were wanted) or a derivative of this evaluation are not finite. */
     void checkFinite(long long evaluation) const;
     void checkForcesBelow(double limit, long long evaluation) const;
-    void checkMMForces(double limit, const std::string& what, long long evaluation) const;
+    void checkMMForces(double limit, long long evaluation) const;
     [[noreturn]] void fail(const std::string& what, int particle, long long evaluation) const;
     void keepEnergy(long long evaluation);
 
     std::shared_ptr<Model> model;
     ModelInputs inputs;
     std::shared_ptr<HostNeighbors> neighbors;
-    const bool sumsEnergy; // over the output atomic_energy
+    const bool sumsEnergy;                          // over the output atomic_energy
     int energyOutput, forcesOutput, mmForcesOutput; // -1 if there is none
     std::vector<int> derivativeOutputs, derivativeInputs;
     std::vector<Extra> extras;

@@ -49,9 +49,8 @@ NeighborOptions neighborOptions(const NNPForce& force, const ModelSpec& spec) {
 
 } // namespace
 
-ForceEvaluation::ForceEvaluation(const NNPForce& original, OpenMM::ContextImpl& context,
-                                 const std::string& device, const std::string& contractDtype, bool listOnHost,
-                                 int computeCapability)
+ForceEvaluation::ForceEvaluation(const NNPForce& original, OpenMM::ContextImpl& context, const std::string& device,
+                                 const std::string& contractDtype, bool listOnHost, int computeCapability)
     : force(original), context(context), device(device), contractDtype(contractDtype), listOnHost(listOnHost),
       computeCapability(computeCapability),
       numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size())

@@ -25,7 +25,8 @@ public:
      */
     ForceEvaluation(const NNPForce& force, OpenMM::ContextImpl& context, const std::string& device,
                     const std::string& contractDtype, bool listOnHost, int computeCapability = 0);
-    /** Take model, atomic numbers, types, charge, multiplicity and MM charges from a force that is otherwise the same. */
+    /** Take model, atomic numbers, types, charge, multiplicity and MM charges from a force that is otherwise the same.
+     */
     void update(const NNPForce& force);
     void skip();
     /** The neighbors stage, where the list is on the host. */

@@ -31,8 +31,10 @@ void MMCharges::choose(ModelInputs& inputs, const std::vector<OpenMM::Vec3>& pos
     for (int k = 0; k < 9; k++)
         rows[k] = box[k / 3][k % 3] * perNm;
     static_assert(sizeof(OpenMM::Vec3) == 3 * sizeof(double), "positions are read as numbers");
-    nearby.update(region, {reinterpret_cast<const double*>(positions.data()), particles.data(),
-                           static_cast<int>(particles.size()), perNm}, rows);
+    nearby.update(region,
+                  {reinterpret_cast<const double*>(positions.data()), particles.data(),
+                   static_cast<int>(particles.size()), perNm},
+                  rows);
     inputs.chooseMM(static_cast<int>(nearby.getChosen().size()), nearby.getChosen().data(),
                     nearby.getPositions().data());
 }

@@ -109,8 +109,8 @@ py::dict getDiagnostics(Address force, Address context) {
                     "model_name"_a = found.modelName, "model_path"_a = pathText(found.modelPath),
                     "model_hash"_a = found.modelHash, "model_format"_a = found.modelFormat, "license"_a = found.license,
                     "torch_version"_a = found.torchVersion, "energy_offset"_a = found.energyOffset,
-                    "particles"_a = found.particles, "edges"_a = found.edges, "mm_charges"_a = found.mmCharges, "list_builds"_a = found.listBuilds,
-                    "threads"_a = found.threads, "cuda_graph"_a = found.cudaGraph,
+                    "particles"_a = found.particles, "edges"_a = found.edges, "mm_charges"_a = found.mmCharges,
+                    "list_builds"_a = found.listBuilds, "threads"_a = found.threads, "cuda_graph"_a = found.cudaGraph,
                     "cuda_graph_reason"_a = found.cudaGraphReason, "evaluations"_a = found.evaluations,
                     "reused"_a = found.reused, "skipped"_a = found.skipped, "milliseconds"_a = milliseconds);
 }

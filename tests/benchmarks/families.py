@@ -166,7 +166,7 @@ def compiled(subject: Subject) -> Run:
 
 def package(subject: Subject) -> Run:
     saved, inputs = torch._inductor.aoti_load_package(str(subject.package)), subject.inputs
-    names = with_forces(subject.loaded.spec.outputs)
+    names = with_forces(subject.loaded.spec)
 
     def run() -> dict[str, torch.Tensor]:
         return dict(zip(names, saved(*inputs.values()), strict=True))

@@ -53,8 +53,9 @@ struct Device {
         for (int i = 0; i < blockSize; i++)
             block.emplace_back([=] {
                 threadIndex = i;
-                check(positions.data(), forces.data(), &energy, derivatives.data(), chargeForces.data(), 2, withForces, limit, evaluation,
-                      (evaluation - 1) % 4, lastEnergies.data(), &failed, kept.data(), &hostFlag, hostResults.data());
+                check(positions.data(), forces.data(), &energy, derivatives.data(), chargeForces.data(), 2, withForces,
+                      limit, evaluation, (evaluation - 1) % 4, lastEnergies.data(), &failed, kept.data(), &hostFlag,
+                      hostResults.data());
             });
         for (std::thread& thread : block)
             thread.join();

@@ -446,6 +446,18 @@ def test_force_on_a_charge_is_not_a_number(save_scripted: Callable[..., Path], p
         energy_and_forces(context)
 
 
+def test_force_on_a_charge_that_is_too_large(save_scripted: Callable[..., Path], device: Platform) -> None:
+    inputs = ["positions", "mm_positions", "mm_charges"]
+    body = "return positions.sum() + 1e10 * (mm_charges * mm_positions.sum(1)).sum()"
+    around = Surroundings(None, 4)
+    force = around.force(save_scripted(body, "positions, mm_positions, mm_charges", inputs=inputs))
+    force.setMMCharges(around.around, [0, 0, 1, 0])
+    context = context_with(around, force, device)
+    with fails(rf"MM charge of particle {around.around[2]} is \(-1e\+10.*, more than OpenMM's fixed-point numbers"):
+        energy_and_forces(context)
+        energy(context)
+
+
 def test_forces_of_another_shape(save_scripted: Callable[..., Path]) -> None:
     inputs, outputs = ["positions", "mm_positions", "mm_charges"], ["energy", "forces", "mm_forces"]
     body = "return positions.sum() + mm_charges.sum(), 0 * positions, mm_charges"

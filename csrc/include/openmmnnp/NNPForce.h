@@ -164,8 +164,8 @@ public:
      * output. */
     NamedOutput getOutput(OpenMM::Context& context, const std::string& name) const;
     Diagnostics getDiagnostics(OpenMM::Context& context) const;
-    /** Copy model, atomic numbers, types, charge, multiplicity and MM charges to a Context.  The new model must take and
-     * give the same. */
+    /** Copy model, atomic numbers, types, charge, multiplicity and MM charges to a Context.  The new model must take
+     * and give the same. */
     void updateParametersInContext(OpenMM::Context& context) const;
 
     const std::shared_ptr<const ModelFile>& getModel() const;

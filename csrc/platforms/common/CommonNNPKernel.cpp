@@ -103,9 +103,9 @@ void CommonCalcNNPForceKernel::prepareCharges() {
     if (mm == nullptr || mm->getParticles().empty())
         return;
     const ModelInputs& inputs = evaluation->getEvaluation().getInputs();
-    charges = std::make_unique<DeviceCharges>(context, *mm, inputs.getNumParticles(),
-                                              inputs.getDType() == DType::Float64, evaluation->getLengthsPerNm(),
-                                              makeHostNumbers(DeviceCharges::numNumbers));
+    charges =
+        std::make_unique<DeviceCharges>(context, *mm, inputs.getNumParticles(), inputs.getDType() == DType::Float64,
+                                        evaluation->getLengthsPerNm(), makeHostNumbers(DeviceCharges::numNumbers));
 }
 
 double CommonCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy, double factor) {

@@ -32,7 +32,8 @@ DeviceCharges::DeviceCharges(OpenMM::ComputeContext& context, const MMCharges& m
       numCharges(static_cast<int>(mm.getParticles().size())), numRegion(numRegion),
       numParts(std::min(context.getNumThreadBlocks(), numCharges)), modelIsDouble(modelIsDouble),
       wide(context.getSupportsDoublePrecision()), perNm(perNm), numbers(std::move(numbers)),
-      capacity(std::max(MMInputs::leastCharges, options.cutoff > 0 ? std::min(numCharges, firstCapacity) : numCharges)) {
+      capacity(
+          std::max(MMInputs::leastCharges, options.cutoff > 0 ? std::min(numCharges, firstCapacity) : numCharges)) {
     const size_t real = modelIsDouble ? sizeof(double) : sizeof(float);
     allCharges.initialize(context, numCharges, wide ? sizeof(double) : sizeof(float), "nnpAllCharges");
     images.initialize(context, numCharges, wide ? sizeof(OpenMM::mm_double4) : sizeof(OpenMM::mm_float4),
