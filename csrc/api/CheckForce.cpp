@@ -1,5 +1,6 @@
 #include "api/CheckForce.h"
 #include "api/LinkAtoms.h"
+#include "api/MMChargeOptions.h"
 #include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
 #include <algorithm>
@@ -164,9 +165,11 @@ void checkForce(const NNPForce& force, const OpenMM::System& system) {
     const std::vector<int>& numbers = force.getAtomicNumbers();
     if (!numbers.empty())
         checkLength(numbers, n, count(n, "particle"), "atomic numbers", "setAtomicNumbers()");
+    checkMMParticles(force, numParticles);
     if (!force.hasModelSpec())
         return;
     const ModelSpec& spec = force.getModelSpec();
+    checkMMCharges(force, system);
     checkAtoms(force, spec, n);
     checkPeriodicity(force, spec);
     checkParameters(force, spec);

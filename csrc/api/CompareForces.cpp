@@ -40,12 +40,15 @@ bool sameStructure(const NNPForce& a, const NNPForce& b) {
            a.getLinkAtoms() == b.getLinkAtoms() &&
            a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() &&
            a.getOutputsForces() == b.getOutputsForces() && a.getSkin() == b.getSkin() &&
-           a.getDeviceNeighbors() == b.getDeviceNeighbors() && sameBonds(a, b) && sameParameters(a, b);
+           a.getDeviceNeighbors() == b.getDeviceNeighbors() && a.usesMMCharges() == b.usesMMCharges() &&
+           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() && sameBonds(a, b) &&
+           sameParameters(a, b);
 }
 
 bool sameModelInputs(const NNPForce& a, const NNPForce& b) {
     return a.getModelHash() == b.getModelHash() && a.getAtomicNumbers() == b.getAtomicNumbers() &&
-           a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() && a.getMultiplicity() == b.getMultiplicity();
+           a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() &&
+           a.getMultiplicity() == b.getMultiplicity() && a.getMMCharges() == b.getMMCharges();
 }
 
 } // namespace openmmnnp

@@ -9,7 +9,8 @@ namespace {
 const std::string derivativePrefix = "parameter_derivative.";
 
 bool isDerivative(const std::string& output) {
-    return output == "forces" || output.compare(0, derivativePrefix.size(), derivativePrefix) == 0;
+    return output == "forces" || output == "mm_forces" ||
+           output.compare(0, derivativePrefix.size(), derivativePrefix) == 0;
 }
 
 /** Deletes the tensors that an evaluation gave, also if reading them throws. */
@@ -40,6 +41,9 @@ AotiModel::AotiModel(const ModelFile& file, const ModelDevice& device, int compu
     if (!spec.hasOutput("forces"))
         throw ModelError("The package's spec has no output 'forces'; a compiled model must give them. Export it with "
                          "openmmnnp.export, which adds them.");
+    if (spec.hasInput("mm_positions") && !spec.hasOutput("mm_forces"))
+        throw ModelError("The package's spec has the input 'mm_positions' and no output 'mm_forces'; a compiled model "
+                         "must give them. Export it with openmmnnp.export, which adds them.");
     fullEntry = open(file, package, package.full, false);
     if (!package.energy.library.empty())
         energyEntry = open(file, package, package.energy, true);

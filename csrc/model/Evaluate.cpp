@@ -13,6 +13,10 @@ namespace {
 
 const std::string derivativePrefix = "parameter_derivative.";
 
+std::string printForce(const double* f) {
+    return "(" + printNumber(f[0]) + ", " + printNumber(f[1]) + ", " + printNumber(f[2]) + ")";
+}
+
 } // namespace
 
 Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std::vector<int> particleIndices,
@@ -20,8 +24,9 @@ Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std
     : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles),
       sumsEnergy(model->findOutput("energy") < 0),
       energyOutput(model->findOutput(sumsEnergy ? "atomic_energy" : "energy")),
-      forcesOutput(model->findOutput("forces")), forces(3 * static_cast<size_t>(numParticles)),
-      derivatives(derivativeNames.size()), particles(std::move(particleIndices)) {
+      forcesOutput(model->findOutput("forces")), mmForcesOutput(model->findOutput("mm_forces")),
+      forces(3 * static_cast<size_t>(numParticles)), derivatives(derivativeNames.size()),
+      particles(std::move(particleIndices)) {
     const std::vector<std::string>& names = model->getSpec().inputs;
     for (const std::string& name : derivativeNames) {
         const auto input = std::find(names.begin(), names.end(), "parameters." + name);
@@ -34,7 +39,7 @@ Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std
     }
     const std::vector<std::string>& outputs = model->getOutputNames();
     for (size_t i = 0; i < outputs.size(); i++)
-        if (outputs[i] != "energy" && outputs[i] != "forces" &&
+        if (outputs[i] != "energy" && outputs[i] != "forces" && outputs[i] != "mm_forces" &&
             outputs[i].compare(0, derivativePrefix.size(), derivativePrefix) != 0)
             extras.push_back({outputs[i], static_cast<int>(i), {}, {}});
 }
@@ -81,6 +86,8 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
         checkForcesOutput(outputs[forcesOutput], inputs.getNumParticles());
         outputs[forcesOutput].copyTo(forces.data());
     }
+    if (withForces && mmForcesOutput >= 0)
+        readMMForces(outputs[mmForcesOutput]);
     readEnergy(outputs[energyOutput]);
     for (size_t i = 0; i < derivatives.size(); i++) {
         checkDerivativeOutput(outputs[derivativeOutputs[i]], model->getOutputNames()[derivativeOutputs[i]]);
@@ -94,6 +101,16 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
         extra.values.resize(output.count());
         output.copyTo(extra.values.data());
     }
+}
+
+/** Those on padding are left out. */
+void Evaluation::readMMForces(const TensorView& output) {
+    const MMInputs& mm = *inputs.getMM();
+    checkMMForcesOutput(output, mm.getNumPassed());
+    mmForces.reserve(3 * mm.getRoom());
+    mmForces.resize(3 * static_cast<size_t>(mm.getNumPassed()));
+    output.copyTo(mmForces.data());
+    mmForces.resize(3 * static_cast<size_t>(mm.getCount()));
 }
 
 void Evaluation::readEnergy(const TensorView& output) {
@@ -115,6 +132,7 @@ void Evaluation::checkFinite(long long evaluation) const {
             if (!std::isfinite(f[0] + f[1] + f[2]))
                 fail(describeForce(i), i, evaluation);
         }
+    checkMMForces(INFINITY, evaluation);
     if (!std::isfinite(energy))
         fail("energy is " + printNumber(energy), -1, evaluation);
     for (size_t i = 0; i < derivatives.size(); i++)
@@ -137,11 +155,17 @@ const Evaluation::Extra* Evaluation::findExtra(const std::string& name) {
 void Evaluation::checkPositions() const {
     const int bad = inputs.findNonFinitePosition();
     if (bad >= 0)
-        throw ModelError(
-            "The position of " + describeParticle(bad) +
-            " is not a finite number, before the model was evaluated: the simulation has blown up, or wrong "
-            "positions were set. " +
-            describeLastEnergies(numEvaluations + 1) + "Minimize first, or use a shorter time step.");
+        refusePosition(describeParticle(bad));
+    const int badCharge = inputs.getMM() ? inputs.getMM()->findNonFinitePosition() : -1;
+    if (badCharge >= 0)
+        refusePosition("particle " + std::to_string(inputs.getMM()->getParticle(badCharge)));
+}
+
+void Evaluation::refusePosition(const std::string& particle) const {
+    throw ModelError("The position of " + particle +
+                     " is not a finite number, before the model was evaluated: the simulation has blown up, or wrong "
+                     "positions were set. " +
+                     describeLastEnergies(numEvaluations + 1) + "Minimize first, or use a shorter time step.");
 }
 
 void Evaluation::checkForcesBelow(double limit, long long evaluation) const {
@@ -151,12 +175,22 @@ void Evaluation::checkForcesBelow(double limit, long long evaluation) const {
             fail(describeForce(particle) + ", more than OpenMM's fixed-point numbers can hold on this platform,",
                  particle, evaluation);
         }
+    checkMMForces(limit, evaluation);
+}
+
+void Evaluation::checkMMForces(double limit, long long evaluation) const {
+    for (size_t i = 0; withForces && i < mmForces.size(); i++)
+        if (!(std::abs(mmForces[i]) < limit)) {
+            const double* f = &mmForces[i - i % 3];
+            fail("force on the MM charge of particle " + std::to_string(inputs.getMM()->getParticle(i / 3)) + " is " +
+                     printForce(f) +
+                     (std::isinf(limit) ? "" : ", more than OpenMM's fixed-point numbers can hold on this platform,"),
+                 -1, evaluation);
+        }
 }
 
 std::string Evaluation::describeForce(int particle) const {
-    const double* f = &forces[3 * static_cast<size_t>(particle)];
-    return "force on " + describeParticle(particle) + " is (" + printNumber(f[0]) + ", " + printNumber(f[1]) + ", " +
-           printNumber(f[2]) + ")";
+    return "force on " + describeParticle(particle) + " is " + printForce(&forces[3 * static_cast<size_t>(particle)]);
 }
 
 void Evaluation::fail(const std::string& what, int particle, long long evaluation) const {

@@ -57,6 +57,10 @@ public:
     const double* getForces() const {
         return forces.data(); // [n][3]
     }
+    /** Forces on the charges outside; in the order of MMInputs, without padding; null if the model takes none. */
+    const double* getMMForces() const {
+        return mmForcesOutput < 0 ? nullptr : mmForces.data(); // [m][3]
+    }
     const double* getDerivatives() const {
         return derivatives.data(); // [k]
     }
@@ -91,18 +95,19 @@ protected:
     /** Throw if energy, forces (if they were wanted) or a derivative of this evaluation are not finite. */
     void checkFinite(long long evaluation) const;
     void checkForcesBelow(double limit, long long evaluation) const;
+    void checkMMForces(double limit, long long evaluation) const;
     [[noreturn]] void fail(const std::string& what, int particle, long long evaluation) const;
     void keepEnergy(long long evaluation);
 
     std::shared_ptr<Model> model;
     ModelInputs inputs;
     std::shared_ptr<HostNeighbors> neighbors;
-    const bool sumsEnergy; // over the output atomic_energy
-    int energyOutput, forcesOutput;
+    const bool sumsEnergy;                          // over the output atomic_energy
+    int energyOutput, forcesOutput, mmForcesOutput; // -1 if there is none
     std::vector<int> derivativeOutputs, derivativeInputs;
     std::vector<Extra> extras;
     double energy = 0;
-    std::vector<double> forces, derivatives;
+    std::vector<double> forces, mmForces, derivatives;
     bool valid = false, withForces = false;
     long long numEvaluations = 0, numReused = 0;
     static constexpr int numLastEnergies = 4;
@@ -110,6 +115,8 @@ protected:
 
 private:
     void readEnergy(const TensorView& output);
+    [[noreturn]] void refusePosition(const std::string& particle) const;
+    void readMMForces(const TensorView& output);
     std::string describeForce(int particle) const;
     std::string describeNeighbor(int particle) const;
     std::string describeParticle(int particle) const;

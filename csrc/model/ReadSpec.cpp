@@ -154,6 +154,9 @@ void checkInputs(const ModelSpec& spec) {
         if (!seen.insert(input).second)
             throw ModelError(subject + "the input " + quote(input) + " twice; name it once.");
     }
+    if (seen.count("mm_positions") != seen.count("mm_charges"))
+        throw ModelError(subject + "the inputs " + joinNames(spec.inputs) +
+                         ", but 'mm_positions' and 'mm_charges' are needed together.");
     if (!seen.count("positions"))
         throw ModelError(subject + "the inputs " + joinNames(spec.inputs) + ", but 'positions' is needed.");
 }
@@ -169,6 +172,8 @@ void checkOutputs(const ModelSpec& spec) {
             !spec.hasInput(parameterPrefix + output.substr(derivativePrefix.size())))
             throw ModelError(subject + "the output " + quote(output) + " without the input " +
                              quote(parameterPrefix + output.substr(derivativePrefix.size())) + ", which is needed.");
+    if (spec.hasOutput("mm_forces") && !spec.hasInput("mm_positions"))
+        throw ModelError(subject + "the output 'mm_forces' without the input 'mm_positions', which is needed.");
     for (const auto& [output, unit] : spec.outputUnits)
         if (!spec.hasOutput(output))
             throw ModelError(subject + "\"output_units\" for " + quote(output) + ", but one of the outputs " +
@@ -234,6 +239,8 @@ public:
             reference.forces = readArray("forces", {n, 3});
         for (const std::string& input : spec.inputs)
             reference.inputs[input] = readInput(input, n);
+        if (spec.hasInput("mm_positions"))
+            readMM(reference);
         return reference;
     }
 
@@ -247,9 +254,16 @@ private:
         if (!json.contains("energy"))
             throw ModelError(subject + "a reference without a number \"energy\", which is needed.");
         for (const auto& [key, value] : json.items())
-            if (key != "energy" && key != "forces" && !spec.hasInput(key))
+            if (key != "energy" && key != "forces" && key != "mm_forces" && !spec.hasInput(key))
                 throw ModelError(subject + "a reference with the key \"" + key.substr(0, 80) +
                                  "\"; needed are the inputs, 'energy' and 'forces'.");
+    }
+
+    void readMM(SpecReference& reference) const {
+        const int64_t m = reference.inputs["mm_positions"].shape[0];
+        readArray("mm_charges", {m});
+        if (json.contains("mm_forces"))
+            reference.mmForces = readArray("mm_forces", {m, 3});
     }
 
     /** An array of this shape, -1 being any number. */
@@ -321,8 +335,8 @@ void readFormat(Reader& reader) {
 
 void readNeighbors(Reader& reader, ModelSpec& spec) {
     double cutoff = 0;
-    reader.read("cutoff", cutoff, "a positive number",
-                [](const Json& json) { return json.is_number() && json.get<double>() > 0; });
+    const auto isPositive = [](const Json& json) { return json.is_number() && json.get<double>() > 0; };
+    reader.read("cutoff", cutoff, "a positive number", isPositive);
     if (reader.find("cutoff"))
         spec.cutoff = cutoff;
     spec.edges = reader.readChoice("edges", {"full", "half"}, spec.edges);
@@ -330,6 +344,12 @@ void readNeighbors(Reader& reader, ModelSpec& spec) {
     spec.indexDtype = reader.readChoice("index_dtype", {"int64", "int32"}, spec.indexDtype);
     spec.smallBox = reader.readChoice("small_box", {"images", "refuse"}, spec.smallBox);
     reader.readCount("edge_capacity", spec.edgeCapacity);
+    double mmCutoff = 0;
+    reader.read("mm_cutoff", mmCutoff, "a positive number", isPositive);
+    if (reader.find("mm_cutoff"))
+        spec.mmCutoff = mmCutoff;
+    if (spec.mmCutoff && !spec.hasInput("mm_positions"))
+        reader.refuse("mm_cutoff", "no value, since the model takes no MM charges,");
     if ((spec.hasInput("edges") || spec.hasInput("shifts")) && !spec.cutoff)
         reader.refuse("cutoff", "a number, since the model takes edges,");
 }

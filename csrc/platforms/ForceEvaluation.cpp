@@ -28,6 +28,9 @@ void checkSameInterface(const Model& now, const Model& next) {
                          a.dtype + "; make a new Context for it.");
     if (a.cutoff != b.cutoff)
         throw ModelError("The new model has another cutoff than the model in the Context; make a new Context for it.");
+    if (a.mmCutoff != b.mmCutoff)
+        throw ModelError("The new model has another mm_cutoff than the model in the Context; make a new Context for "
+                         "it.");
     if (a.edges != b.edges || a.shifts != b.shifts || a.indexDtype != b.indexDtype || a.smallBox != b.smallBox ||
         a.edgeCapacity != b.edgeCapacity || a.lengthUnit != b.lengthUnit)
         throw ModelError("The new model takes other edges than the model in the Context (edges, shifts, index_dtype, "
@@ -46,9 +49,8 @@ NeighborOptions neighborOptions(const NNPForce& force, const ModelSpec& spec) {
 
 } // namespace
 
-ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::ContextImpl& context,
-                                 const std::string& device, const std::string& contractDtype, bool listOnHost,
-                                 int computeCapability)
+ForceEvaluation::ForceEvaluation(const NNPForce& original, OpenMM::ContextImpl& context, const std::string& device,
+                                 const std::string& contractDtype, bool listOnHost, int computeCapability)
     : force(original), context(context), device(device), contractDtype(contractDtype), listOnHost(listOnHost),
       computeCapability(computeCapability),
       numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size())
@@ -67,10 +69,10 @@ ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::Context
 void ForceEvaluation::update(const NNPForce& newForce) {
     if (!sameStructure(force, newForce))
         throw ModelError(
-            "updateParametersInContext() changes the model, atomic numbers, types, charge and "
-            "multiplicity, but something else of the force was changed "
-            "(name, particles, link atoms, bonds, periodicity, global parameters, skin, device neighbors); "
-            "call reinitialize() of the Context, or make a new one.");
+            "updateParametersInContext() changes the model, atomic numbers, types, charge, "
+            "multiplicity and MM charges, but something else of the force was changed "
+            "(name, particles, link atoms, particles of MM charges, bonds, periodicity, global parameters, "
+            "skin, device neighbors); call reinitialize() of the Context, or make a new one.");
     checkForce(newForce, context.getSystem());
     std::shared_ptr<Model> model = load(newForce);
     checkSameInterface(evaluation->getModel(), *model);
@@ -111,14 +113,36 @@ std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& sour
     return made;
 }
 
+std::unique_ptr<MMCharges> ForceEvaluation::makeMMCharges(const NNPForce& source, Evaluation& target) const {
+    MMInputs* inputs = target.getInputs().getMM();
+    if (inputs == nullptr)
+        return nullptr;
+    auto made = std::make_unique<MMCharges>(source, context);
+    inputs->setCharges(made->getParticles(), made->getCharges());
+    return made;
+}
+
 void ForceEvaluation::adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation) {
     const ModelSpec& spec = newEvaluation->getModel().getSpec();
+    std::unique_ptr<MMCharges> newCharges = makeMMCharges(newForce, *newEvaluation);
     const double newConstant = spec.getConstantEnergy(modelAtomicNumbers(newForce)) * spec.getEnergyInKJPerMol();
     lengthsPerNm = 1 / spec.getLengthInNm();
     energyUnit = spec.getEnergyInKJPerMol();
     constantEnergy = newConstant;
     evaluation = std::move(newEvaluation);
+    mmCharges = std::move(newCharges);
     force = newForce;
+}
+
+void ForceEvaluation::chooseCharges(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3 box[3]) {
+    if (mmCharges == nullptr)
+        return;
+    try {
+        mmCharges->choose(evaluation->getInputs(), positions, box);
+    } catch (...) {
+        evaluation->invalidate();
+        throw;
+    }
 }
 
 NeighborOptions ForceEvaluation::getNeighborOptions() const {
@@ -184,6 +208,8 @@ Diagnostics ForceEvaluation::getDiagnostics() const {
     diagnostics.particles = numParticles;
     diagnostics.linkAtoms = force.getNumLinkAtoms();
     diagnostics.edges = evaluation->getInputs().getNumEdges();
+    if (const MMInputs* mm = evaluation->getInputs().getMM())
+        diagnostics.mmCharges = mm->getCount();
     diagnostics.listBuilds = evaluation->getNumListBuilds();
     diagnostics.threads = model.getNumThreads();
     diagnostics.cudaGraphReason = "the model runs on the CPU";

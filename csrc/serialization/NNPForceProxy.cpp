@@ -100,6 +100,8 @@ void writeOptions(const NNPForce& force, SerializationNode& node) {
     node.setIntProperty("cudaGraphWarmupSteps", force.getCudaGraphWarmupSteps());
     node.setDoubleProperty("skin", force.getSkin());
     node.setBoolProperty("deviceNeighbors", force.getDeviceNeighbors());
+    if (force.getMMPeriodic())
+        node.setBoolProperty("mmPeriodic", *force.getMMPeriodic());
 }
 
 void readOptions(const SerializationNode& node, NNPForce& force) {
@@ -115,6 +117,8 @@ void readOptions(const SerializationNode& node, NNPForce& force) {
     force.setCudaGraphWarmupSteps(readInt(node, "cudaGraphWarmupSteps", force.getCudaGraphWarmupSteps()));
     if (node.hasProperty("skin"))
         force.setSkin(readDouble(node, "skin"));
+    if (node.hasProperty("mmPeriodic"))
+        force.setMMPeriodic(readBool(node, "mmPeriodic", false));
     force.setDeviceNeighbors(readBool(node, "deviceNeighbors", force.getDeviceNeighbors()));
 }
 
@@ -168,6 +172,19 @@ void readParticles(const SerializationNode& node, NNPForce& force) {
     }
 }
 
+void writeMMCharges(const NNPForce& force, SerializationNode& node) {
+    if (!force.usesMMCharges())
+        return;
+    SerializationNode& child = node.createChildNode("MMCharges");
+    writeInts(child, "particles", force.getMMParticles());
+    writeDoubles(child, "charges", force.getMMCharges());
+}
+
+void readMMCharges(const SerializationNode& node, NNPForce& force) {
+    if (const SerializationNode* child = findChild(node, "MMCharges"))
+        force.setMMCharges(readInts(*child, "particles"), readDoubles(*child, "charges"));
+}
+
 void writeParameters(const NNPForce& force, SerializationNode& node) {
     if (!force.getScaleParameter().empty())
         node.createChildNode("ScaleParameter")
@@ -207,6 +224,7 @@ void NNPForceProxy::serialize(const void* object, SerializationNode& node) const
             writeModel(force, node);
         writeParticles(force, node);
         writeLinkAtoms(force, node);
+        writeMMCharges(force, node);
         writeParameters(force, node);
     } catch (const std::exception& error) {
         throw OpenMMException("Cannot write the NNPForce '" + force.getName() + "' to XML: " + error.what());
@@ -222,6 +240,7 @@ void* NNPForceProxy::deserialize(const SerializationNode& node) const {
             readModel(*model, *force);
         readParticles(node, *force);
         readLinkAtoms(node, *force);
+        readMMCharges(node, *force);
         readParameters(node, *force);
         return force.release();
     } catch (const std::exception& error) {

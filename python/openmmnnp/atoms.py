@@ -18,6 +18,7 @@ __all__ = ["Atoms"]
 
 _SPACING = 1.15  # angstrom between neighbors in a made-up cluster
 _LEAST_VOLUME = 3.0  # cubic angstrom for an atom: diamond has 5.7, ice 11
+_CHARGES = 9
 _COMMON = (6, 1, 8, 7, 1, 16, 9, 17)
 
 
@@ -98,6 +99,8 @@ class Atoms:
         }
         if "types" in spec.inputs:
             available["types"] = np.array(self._types(spec))
+        if spec.takes_charges:
+            available["mm_positions"], available["mm_charges"] = self._charges_around(scale, spec.mm_cutoff)
         known = {name: available[name] for name in spec.inputs if name in available}
         if "edges" in spec.inputs and self.box is not None:
             known["box"] = available["box"]
@@ -131,6 +134,18 @@ class Atoms:
             raise ValueError(f"the model has no type for {', '.join(unknown)}; its types are {', '.join(types)}")
         return [types[symbol] for symbol in symbols]
 
+    def _charges_around(self, scale: float, cutoff: float | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Made-up charges at 1.5 angstrom or more from all atoms, in the model's unit: most of them within its cutoff,
+        the last one beyond it, if there is one."""
+        generator = np.random.default_rng(1)
+        reach = 6.0 if cutoff is None else min(6.0, cutoff / scale)
+        found: list[NDArray[np.float64]] = []
+        while len(found) < _CHARGES:
+            center = self.positions[generator.integers(len(self.numbers))]
+            candidate = center + generator.uniform(-1, 1, 3) * (reach + (1.5 if len(found) == _CHARGES - 1 else 0.0))
+            if np.linalg.norm(self.positions - candidate, axis=1).min() > min(1.5, reach / 2):
+                found.append(candidate)
+        return np.array(found) * scale, np.where(np.arange(_CHARGES) % 3 == 0, -0.8, 0.4)
 
 def _elements_of(symbols: Iterable[str]) -> list[int]:
     """Atomic numbers of those names that are symbols of elements."""

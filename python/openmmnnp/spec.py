@@ -44,7 +44,18 @@ ENERGY_UNITS: Mapping[str, float] = {
 
 DTYPES = ("float32", "float64")
 LIBRARIES = ("metatensor", "metatomic")
-INPUTS = ("positions", "box", "atomic_numbers", "types", "edges", "shifts", "charge", "multiplicity")
+INPUTS = (
+    "positions",
+    "box",
+    "atomic_numbers",
+    "types",
+    "edges",
+    "shifts",
+    "charge",
+    "multiplicity",
+    "mm_positions",
+    "mm_charges",
+)
 PARAMETER = "parameters."
 DERIVATIVE = "parameter_derivative."
 
@@ -71,6 +82,10 @@ class ModelSpec:
 
     ``precision`` is that of the arithmetic in the model, if not ``dtype``. With ``batched_box`` the model takes the box
     as [1, 3, 3]. A model without the output ``energy`` gives ``atomic_energy`` [n] or [n, 1], whose sum it is.
+
+    A model with the inputs ``mm_positions`` [m, 3] and ``mm_charges`` [m] (in e) gets the charges within ``mm_cutoff``
+    of any of its particles, or all without one, and at least two: what is added has no charge and is far away. It gives
+    ``mm_forces`` [m, 3], or leaves them to be derived from the energy.
     """
 
     name: str
@@ -92,6 +107,7 @@ class ModelSpec:
     batched_box: bool | None = None
     edge_capacity: str | int | None = None
     small_box: str | None = None
+    mm_cutoff: float | None = None
     periodic: bool | None = None
     long_range: bool | None = None
     libraries: list[str] = field(default_factory=list)
@@ -143,6 +159,11 @@ class ModelSpec:
         for i, reference in enumerate(self.references):
             self._check_reference(f"references[{i}]", reference)
 
+    @property
+    def takes_charges(self) -> bool:
+        """Does the model take charges around its particles, ``mm_positions`` and ``mm_charges``?"""
+        return "mm_positions" in self.inputs
+
     def parameter_names(self) -> list[str]:
         """Names NAME of the inputs ``parameters.NAME``, in order."""
         return [name.removeprefix(PARAMETER) for name in self.inputs if name.startswith(PARAMETER)]
@@ -181,6 +202,10 @@ class ModelSpec:
             raise _error("inputs", self.inputs, "'positions' among them")
         if ("edges" in self.inputs or "shifts" in self.inputs) and self.cutoff is None:
             raise _error("cutoff", None, f"a number in {self.length_unit}, since the model takes edges")
+        if ("mm_positions" in self.inputs) != ("mm_charges" in self.inputs):
+            raise _error("inputs", self.inputs, "'mm_positions' and 'mm_charges', or neither")
+        if self.mm_cutoff is not None and not self.takes_charges:
+            raise _error("mm_cutoff", self.mm_cutoff, "no value, since the model takes no mm_charges")
         if self.periodic and not {"box", "shifts"} & set(self.inputs):
             raise _error("inputs", self.inputs, "'box' (or 'edges' and 'shifts') among them, since periodic is true")
 
@@ -188,12 +213,15 @@ class ModelSpec:
         _check_unique("outputs", self.outputs)
         if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs):
             raise _error("outputs", self.outputs, "'energy' among them (or 'atomic_energy' and 'forces')")
+        if "mm_forces" in self.outputs and not self.takes_charges:
+            raise _error("outputs", "mm_forces", "the input 'mm_positions' for it")
         for name in self.outputs:
             if name.startswith(DERIVATIVE) and PARAMETER + name.removeprefix(DERIVATIVE) not in self.inputs:
                 raise _error("outputs", name, f"the input '{PARAMETER}{name.removeprefix(DERIVATIVE)}' for it")
             if not name.startswith(DERIVATIVE) and not _NAME.fullmatch(name):
                 raise _error("outputs", name, "letters, digits and underscores")
-        fixed = {name for name in self.outputs if name in ("energy", "forces") or name.startswith(DERIVATIVE)}
+        forces = ("energy", "forces", "mm_forces")
+        fixed = {name for name in self.outputs if name in forces or name.startswith(DERIVATIVE)}
         for name in self.output_units:
             if name not in set(self.outputs) - fixed:
                 raise _error("output_units", name, f"one of the named outputs {sorted(set(self.outputs) - fixed)}")
@@ -218,7 +246,7 @@ class ModelSpec:
             raise _error("atomic_energies", sorted(self.atomic_energies), f"an energy for the elements {missing} also")
 
     def _check_reference(self, where: str, reference: dict[str, Any]) -> None:
-        needed = {*self.inputs, "energy", "forces"}
+        needed = {*self.inputs, "energy", "forces"} | ({"mm_forces"} if self.takes_charges else set())
         if set(reference) != needed:
             raise _error(where, sorted(reference), f"exactly {sorted(needed)}")
         shape = _shape(reference["positions"])
@@ -226,6 +254,12 @@ class ModelSpec:
             raise _error(f"{where}.positions", f"shape {list(shape)}", f"shape [{self.particles}, 3]")
         if _shape(reference["forces"]) != shape:
             raise _error(f"{where}.forces", f"shape {list(_shape(reference['forces']))}", f"shape {list(shape)}")
+        if self.takes_charges:
+            m = len(reference["mm_charges"]) if isinstance(reference["mm_charges"], list) else 0
+            for name, needed_shape in (("mm_charges", (m,)), ("mm_positions", (m, 3)), ("mm_forces", (m, 3))):
+                if _shape(reference[name]) != needed_shape:
+                    given = f"shape {list(_shape(reference[name]))}"
+                    raise _error(f"{where}.{name}", given, f"shape {list(needed_shape)}")
         for name, value in reference.items():
             scalar = name in ("energy", "charge", "multiplicity") or name.startswith(PARAMETER)
             if (_shape(value) == ()) != scalar:
@@ -392,7 +426,7 @@ _TYPES: Mapping[str, tuple[str, Any]] = {
         "an object of types (0 and up)",
         lambda value: _is_dict(value, _is_text, lambda t: t == 0 or _is_count(t)),
     ),
-    "cutoff": ("a positive number", lambda value: _is_number(value) and value > 0),
+    **dict.fromkeys(("cutoff", "mm_cutoff"), ("a positive number", lambda value: _is_number(value) and value > 0)),
     "energy_offset": ("a finite number", _is_number),
     "atomic_energies": (
         "an object {atomic number: finite number}",

@@ -30,7 +30,8 @@ struct SpecArray {
 struct SpecReference {
     std::map<std::string, SpecArray> inputs;
     double energy = 0;
-    SpecArray forces; // [n][3], empty if not given
+    SpecArray forces;   // [n][3], empty if not given
+    SpecArray mmForces; // [m][3], empty if not given
 };
 
 /**
@@ -62,6 +63,7 @@ public:
     int edgeCapacity = 0;             // edges that the model takes, with padding; 0: any number
     std::string smallBox = "images";  // several edges of one pair in a small box; or "refuse" such a box
     bool batchedBox = false;          // box is [1][3][3], a batch of one, instead of [3][3]
+    std::optional<double> mmCutoff;   // in lengthUnit: charges are given up to there; none: all charges
     std::optional<bool> periodic;
     std::optional<bool> longRange;
     std::vector<std::string> libraries; // whose operators a TorchScript program uses, by the names of their namespaces

@@ -19,6 +19,20 @@ namespace {
 const std::string parameterPrefix = "parameters.";
 const std::string derivativePrefix = "parameter_derivative.";
 
+/** The output that is the energy's derivative by an input, or minus that; "" if there is none. */
+std::string derivativeBy(const std::string& input) {
+    if (input == "positions")
+        return "forces";
+    if (input == "mm_positions")
+        return "mm_forces";
+    const bool isParameter = input.compare(0, parameterPrefix.size(), parameterPrefix) == 0;
+    return isParameter ? derivativePrefix + input.substr(parameterPrefix.size()) : "";
+}
+
+bool isForces(const std::string& output) {
+    return output == "forces" || output == "mm_forces";
+}
+
 torch::Dtype torchDtype(DType dtype) {
     switch (dtype) {
     case DType::Float32:
@@ -141,18 +155,17 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
         throw ModelError("The TorchScript program cannot be loaded: " + causeOf(error) + ".");
     }
     const auto& inputs = spec.inputs;
-    positionsInput = static_cast<int>(std::find(inputs.begin(), inputs.end(), "positions") - inputs.begin());
-    derivesForces = !spec.hasOutput("forces");
-    if (derivesForces)
-        outputNames.emplace_back("forces");
-    forcesOutput = findOutput("forces");
+    // Forces come before derivatives in the outputs.
+    for (const bool ofForces : {true, false})
+        for (const std::string& input : inputs) {
+            const std::string name = derivativeBy(input);
+            if (isForces(name) == ofForces && !name.empty() && !spec.hasOutput(name))
+                outputNames.push_back(name);
+        }
     for (const std::string& input : inputs) {
-        const bool isParameter = input.compare(0, parameterPrefix.size(), parameterPrefix) == 0;
-        const std::string name = isParameter ? derivativePrefix + input.substr(parameterPrefix.size()) : "";
-        derivesParameter.push_back(isParameter && !spec.hasOutput(name));
-        if (derivesParameter.back())
-            outputNames.push_back(name);
-        derivativeOutputs.push_back(isParameter ? findOutput(name) : -1);
+        const std::string name = derivativeBy(input);
+        derives.push_back(!name.empty() && !spec.hasOutput(name));
+        derivativeOutputs.push_back(name.empty() ? -1 : findOutput(name));
     }
     results.resize(outputNames.size());
     views.resize(outputNames.size());
@@ -188,11 +201,12 @@ void TorchScriptModel::copyOutput(int output, const TensorView& target) {
 std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<TensorView>& inputs,
                                                         const Request& request) const {
     std::vector<torch::Tensor> leaves(inputs.size());
-    if (derivesForces && request.forces)
-        leaves[positionsInput] = wrapView(inputs[positionsInput], device).requires_grad_();
+    for (size_t i = 0; request.forces && i < inputs.size(); i++)
+        if (derives[i] && isForces(outputNames[derivativeOutputs[i]]))
+            leaves[i] = wrapView(inputs[i], device).requires_grad_();
     if (request.derivatives != nullptr)
         for (const int input : *request.derivatives)
-            if (derivesParameter[input])
+            if (derives[input])
                 leaves[input] = wrapView(inputs[input], device).requires_grad_();
     return leaves;
 }
@@ -245,7 +259,7 @@ void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, c
     for (size_t i = 0; i < leaves.size(); i++)
         if (leaves[i].defined()) {
             variables.push_back(leaves[i]);
-            outputs.push_back(static_cast<int>(i) == positionsInput ? forcesOutput : derivativeOutputs[i]);
+            outputs.push_back(derivativeOutputs[i]);
         }
     if (variables.empty())
         return;
@@ -261,7 +275,7 @@ void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, c
     const auto gradients = torch::autograd::grad({energy.sum()}, variables, {}, false, false, true);
     for (size_t i = 0; i < variables.size(); i++) {
         const torch::Tensor gradient = gradients[i].defined() ? gradients[i] : torch::zeros_like(variables[i]);
-        results[outputs[i]] = outputs[i] == forcesOutput ? -gradient : gradient.resolve_neg();
+        results[outputs[i]] = isForces(outputNames[outputs[i]]) ? -gradient : gradient.resolve_neg();
     }
     energy = energy.detach();
 }

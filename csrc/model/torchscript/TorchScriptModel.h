@@ -10,7 +10,7 @@ namespace openmmnnp {
 
 /**
  * A TorchScript program (.pt), frozen.  Where it does not give forces or parameter derivatives, they come from
- * autograd, with respect to positions and parameters only.
+ * autograd, with respect to positions, mm_positions and parameters only.
  */
 class TorchScriptModel : public Model {
 public:
@@ -32,10 +32,8 @@ private:
     torch::jit::Module module;
     std::vector<torch::Tensor> results; // one per output name; undefined if not asked for
     std::vector<TensorView> views;
-    int positionsInput, forcesOutput;
-    bool derivesForces;
-    std::vector<int> derivativeOutputs; // by input; -1 for what is no parameter
-    std::vector<bool> derivesParameter; // by input
+    std::vector<int> derivativeOutputs; // by input; -1 for what nothing is a derivative by
+    std::vector<bool> derives;          // by input: whether autograd gives that output
 };
 
 } // namespace openmmnnp

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..spec import DERIVATIVE, PARAMETER, ModelSpec
+from ..spec import DERIVATIVE, LENGTH_UNITS, PARAMETER, ModelSpec
 
 Example = Mapping[str, Any]
 Inputs = Mapping[str, Tensor]
@@ -23,9 +23,15 @@ SHAPES: Mapping[str, tuple[int | str, ...]] = {
     "types": ("n",),
     "edges": (2, "e"),
     "shifts": ("e", 3),
+    "mm_positions": ("m", 3),
+    "mm_charges": ("m",),
 }
-LEAST_EDGES = 2
+LEAST_EDGES = LEAST_CHARGES = 2
 """The plugin pads to as many, since compilers treat sizes of 0 and 1 in other ways."""
+FORCES: Mapping[str, str] = {"forces": "positions", "mm_forces": "mm_positions"}
+"""Outputs that are minus the energy's gradient, and by what."""
+_FAR = (61.803398875, 57.721566490, 52.359877560)
+"""Of padding charges from the first particle, in nm."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64, "int32": torch.int32}
 
 
@@ -53,7 +59,7 @@ class Eager:
     def results(self, inputs: Inputs) -> Results:
         """All outputs by name. Raises ValueError, with the inputs' shapes, if the module fails."""
         try:
-            return self.evaluate(inputs, with_forces(self.spec.outputs))
+            return self.evaluate(inputs, with_forces(self.spec))
         except (RuntimeError, TypeError, IndexError) as error:
             given = ", ".join(f"{name} {kind(x)}" for name, x in inputs.items())
             raise ValueError(f"the model can't be called with the inputs of its spec ({given}): {error}") from error
@@ -61,7 +67,7 @@ class Eager:
     @torch.enable_grad()
     def evaluate(self, inputs: Inputs, wanted: Sequence[str]) -> Results:
         """The wanted outputs by name, those that the module does not return being derivatives of its energy."""
-        differentiable = [name for name in inputs if name == "positions" or name.startswith(PARAMETER)]
+        differentiable = [name for name in inputs if name in FORCES.values() or name.startswith(PARAMETER)]
         leaves = {name: inputs[name].detach().requires_grad_(True) for name in differentiable}
         given = self.module(*({**inputs, **leaves}[name] for name in self.spec.inputs))
         results = _named(self.spec, given)
@@ -72,7 +78,7 @@ class Eager:
         if missing:
             leaf = [leaves[source] for source in missing.values()]
             gradients = torch.autograd.grad(results["energy"], leaf, materialize_grads=True)
-            results |= {n: -g if n == "forces" else g for n, g in zip(missing, gradients, strict=True)}
+            results |= {n: -g if n in FORCES else g for n, g in zip(missing, gradients, strict=True)}
         results["energy"] = results["energy"].to(torch.float64)
         # Clones, since an output that is a view of an input would change with the caller's buffer.
         return {name: results[name].detach().clone(memory_format=torch.contiguous_format) for name in wanted}
@@ -81,12 +87,13 @@ class Eager:
 def _named(spec: ModelSpec, given: Any) -> Results:
     """What forward returned, by name; forces and parameter derivatives may be missing. Raises ValueError otherwise."""
     own = [name for name in spec.outputs if not name.startswith(DERIVATIVE)]
-    needed = [name for name in own if name != "forces"]
+    needed = [name for name in own if name not in FORCES]
     if isinstance(given, Mapping):
         named = {name: given[name] for name in spec.outputs if name in given}
     else:
         values = (given,) if isinstance(given, Tensor) else tuple(given)
-        names = next((names for names in (spec.outputs, own, needed) if len(names) == len(values)), [])
+        forces = [name for name in own if name != "mm_forces"]
+        names = next((names for names in (spec.outputs, own, forces, needed) if len(names) == len(values)), [])
         named = dict(zip(names, values, strict=False))
     if not set(needed) <= set(named):
         what = f"{len(given)} values" if isinstance(given, tuple | list) else kind(given)
@@ -104,19 +111,21 @@ def kind(value: Any) -> str:
     return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def with_forces(outputs: Sequence[str]) -> list[str]:
-    """Outputs with ``forces`` among them, after the energy."""
+def with_forces(spec: ModelSpec) -> list[str]:
+    """Outputs with ``forces``, and ``mm_forces`` for a model that takes charges, among them, after the energy."""
+    outputs = list(spec.outputs)
     after = outputs.index("energy") + 1 if "energy" in outputs else 0
-    return list(outputs) if "forces" in outputs else [*outputs[:after], "forces", *outputs[after:]]
+    missing = [name for name, source in FORCES.items() if source in spec.inputs and name not in outputs]
+    return [*outputs[:after], *missing, *outputs[after:]]
 
 
 def without_derivatives(outputs: Sequence[str]) -> list[str]:
     """Outputs of an entry that serves calls for the energy alone."""
-    return [name for name in outputs if name != "forces" and not name.startswith(DERIVATIVE)]
+    return [name for name in outputs if name not in FORCES and not name.startswith(DERIVATIVE)]
 
 
 def _source(output: str) -> str:
-    return "positions" if output == "forces" else PARAMETER + output.removeprefix(DERIVATIVE)
+    return FORCES.get(output) or PARAMETER + output.removeprefix(DERIVATIVE)
 
 
 def _dtype(spec: ModelSpec, name: str) -> torch.dtype:
@@ -139,10 +148,23 @@ def tensors(spec: ModelSpec, example: Example, device: str | torch.device = "cpu
             needed = [sizes.get(size, size) for size in shape]
             raise ValueError(f"an example has '{name}' of shape {list(tensor.shape)}, but needed is {needed}")
         found[name] = tensor.unsqueeze(0) if name == "box" and spec.batched_box else tensor
+    if spec.takes_charges:
+        found = with_charges(spec, found, LEAST_CHARGES)
     if spec.edge_capacity not in (None, "dynamic"):
         return padded(spec, found, int(spec.edge_capacity or 0))
     few = "shifts" in found and "edges" in found and found["edges"].shape[1] < LEAST_EDGES
     return padded(spec, found, LEAST_EDGES) if few else found
+
+
+def with_charges(spec: ModelSpec, inputs: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """With at least this many charges around: those that are added are zero and far away, as the plugin makes them."""
+    missing = count - len(inputs["mm_charges"])
+    if missing <= 0:
+        return inputs
+    far = inputs["positions"][0] + torch.tensor(_FAR).to(inputs["positions"]) / LENGTH_UNITS[spec.length_unit]
+    positions = torch.cat([inputs["mm_positions"], far.expand(missing, 3)])
+    charges = torch.cat([inputs["mm_charges"], torch.zeros(missing).to(inputs["mm_charges"])])
+    return {**inputs, "mm_positions": positions, "mm_charges": charges}
 
 
 def padded(spec: ModelSpec, inputs: dict[str, Tensor], capacity: int) -> dict[str, Tensor]:
