@@ -1,4 +1,5 @@
 #include "api/CheckForce.h"
+#include "api/CheckCollectiveVariable.h"
 #include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
 #include <algorithm>
@@ -149,6 +150,7 @@ void checkForce(const NNPForce& force, const OpenMM::System& system) {
     const int numParticles = system.getNumParticles();
     checkParticles(force, numParticles);
     checkDerivatives(force);
+    checkCollectiveVariable(force);
     const int n = force.usesSubset() ? static_cast<int>(force.getParticles().size()) : numParticles;
     const std::vector<int>& numbers = force.getAtomicNumbers();
     if (!numbers.empty())

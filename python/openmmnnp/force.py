@@ -289,6 +289,22 @@ class NNPForce(openmm.Force):
         """The value of the scale parameter in new Contexts."""
         return _core.getScaleParameterDefaultValue(self._address)
 
+    # A collective variable
+
+    def setCollectiveVariable(self, output: str, component: int = 0) -> None:
+        """Let the energy be a component of a named output of the model: a collective variable, for CustomCVForce.
+
+        Its value is the number that the model gives, in the model's own unit. ``component`` counts row-major. Forces of
+        one Context that differ in nothing but component, name and scale parameter cost one evaluation of the model (on
+        CUDA one each); :func:`collectiveVariables` makes them. "" for none.
+        """
+        _core.setCollectiveVariable(self._address, output, *_counts((component,), "component"))
+
+    def getCollectiveVariable(self) -> tuple[str, int]:
+        """Output and component that the energy is, ("", 0) for none."""
+        address = self._address
+        return _core.getCollectiveVariable(address), _core.getCollectiveVariableComponent(address)
+
     # Options
 
     def setOutputsForces(self, outputsForces: bool) -> None:

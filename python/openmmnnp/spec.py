@@ -47,10 +47,13 @@ LIBRARIES = ("metatensor", "metatomic")
 INPUTS = ("positions", "box", "atomic_numbers", "types", "edges", "shifts", "charge", "multiplicity")
 PARAMETER = "parameters."
 DERIVATIVE = "parameter_derivative."
+FORCES = "forces."
+NO_ENERGY = "1"
+"""The ``energy_unit`` of a model that gives collective variables alone."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "length_unit": tuple(LENGTH_UNITS),
-    "energy_unit": tuple(ENERGY_UNITS),
+    "energy_unit": (*ENERGY_UNITS, NO_ENERGY),
     "dtype": DTYPES,
     "edges": ("full", "half"),
     "shifts": ("cell", "real_cell", "cartesian"),
@@ -71,6 +74,10 @@ class ModelSpec:
 
     ``precision`` is that of the arithmetic in the model, if not ``dtype``. With ``batched_box`` the model takes the box
     as [1, 3, 3]. A model without the output ``energy`` gives ``atomic_energy`` [n] or [n, 1], whose sum it is.
+
+    ``collective_variables`` are outputs NAME whose components may be collective variables, with their number; a package
+    (``.pt2``) gives -dNAME/dr of them as ``forces.NAME`` [..., n, 3]. The ``energy_unit`` "1" says that a model gives
+    nothing but such: its energy, the sum of the first output, serves to check it.
     """
 
     name: str
@@ -80,6 +87,7 @@ class ModelSpec:
     inputs: list[str] = field(default_factory=lambda: ["positions"])
     outputs: list[str] = field(default_factory=lambda: ["energy"])
     output_units: dict[str, str] = field(default_factory=dict)
+    collective_variables: dict[str, int] = field(default_factory=dict)
     particles: str | int = "dynamic"
     atomic_numbers: list[int] | None = None
     elements: list[int] | None = None
@@ -147,6 +155,15 @@ class ModelSpec:
         """Names NAME of the inputs ``parameters.NAME``, in order."""
         return [name.removeprefix(PARAMETER) for name in self.inputs if name.startswith(PARAMETER)]
 
+    def is_variable(self, output: str) -> bool:
+        """Is it a named output, whose components may be collective variables?"""
+        return output in self.outputs and output not in ("energy", "forces") and "." not in output
+
+    @property
+    def summed_output(self) -> str:
+        """The output whose sum is the energy of a model that gives collective variables alone."""
+        return next(name for name in self.outputs if self.is_variable(name))
+
     def constant_energy(self, atomic_numbers: Iterable[int] | None = None) -> float:
         """The constant part of the energy, in ``energy_unit``, summed in float64.
 
@@ -186,14 +203,20 @@ class ModelSpec:
 
     def _check_outputs(self) -> None:
         _check_unique("outputs", self.outputs)
-        if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs):
+        alone = self.energy_unit == NO_ENERGY and bool(self.outputs) and self.is_variable(self.outputs[0])
+        if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs) and not alone:
             raise _error("outputs", self.outputs, "'energy' among them (or 'atomic_energy' and 'forces')")
         for name in self.outputs:
             if name.startswith(DERIVATIVE) and PARAMETER + name.removeprefix(DERIVATIVE) not in self.inputs:
                 raise _error("outputs", name, f"the input '{PARAMETER}{name.removeprefix(DERIVATIVE)}' for it")
-            if not name.startswith(DERIVATIVE) and not _NAME.fullmatch(name):
+            if name.startswith(FORCES) and not self.is_variable(name.removeprefix(FORCES)):
+                raise _error("outputs", name, f"the output '{name.removeprefix(FORCES)}' for it")
+            if not name.startswith((DERIVATIVE, FORCES)) and not _NAME.fullmatch(name):
                 raise _error("outputs", name, "letters, digits and underscores")
-        fixed = {name for name in self.outputs if name in ("energy", "forces") or name.startswith(DERIVATIVE)}
+        for name in self.collective_variables:
+            if not self.is_variable(name):
+                raise _error("collective_variables", name, "a named output of the model")
+        fixed = {name for name in self.outputs if name in ("energy", "forces") or name.startswith((DERIVATIVE, FORCES))}
         for name in self.output_units:
             if name not in set(self.outputs) - fixed:
                 raise _error("output_units", name, f"one of the named outputs {sorted(set(self.outputs) - fixed)}")
@@ -387,6 +410,10 @@ _TYPES: Mapping[str, tuple[str, Any]] = {
     **dict.fromkeys(("atomic_numbers", "elements"), _ELEMENTS),
     **dict.fromkeys(("particles", "edge_capacity"), _COUNT),
     **dict.fromkeys(("periodic", "long_range", "batched_box"), _FLAG),
+    "collective_variables": (
+        "an object of numbers of components (1 and up)",
+        lambda value: _is_dict(value, _is_text, _is_count),
+    ),
     "output_units": ("an object of texts", lambda value: _is_dict(value, _is_text, _is_text)),
     "type_map": (
         "an object of types (0 and up)",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..spec import DERIVATIVE, PARAMETER, ModelSpec
+from ..spec import DERIVATIVE, FORCES, NO_ENERGY, PARAMETER, ModelSpec
 
 Example = Mapping[str, Any]
 Inputs = Mapping[str, Tensor]
@@ -31,6 +31,8 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int
 
 class Eager:
     """A copy of a module that returns every output of a spec, and the forces: its own, else derivatives of its energy.
+
+    The energy of a model that gives collective variables alone is the sum of its first output.
 
     ``returned`` and ``keyed`` say, after a call, which outputs the module itself gave and whether as a dict.
     """
@@ -53,7 +55,7 @@ class Eager:
     def results(self, inputs: Inputs) -> Results:
         """All outputs by name. Raises ValueError, with the inputs' shapes, if the module fails."""
         try:
-            return self.evaluate(inputs, with_forces(self.spec.outputs))
+            return self.evaluate(inputs, completed(self.spec))
         except (RuntimeError, TypeError, IndexError) as error:
             given = ", ".join(f"{name} {kind(x)}" for name, x in inputs.items())
             raise ValueError(f"the model can't be called with the inputs of its spec ({given}): {error}") from error
@@ -66,6 +68,11 @@ class Eager:
         given = self.module(*({**inputs, **leaves}[name] for name in self.spec.inputs))
         results = _named(self.spec, given)
         self.returned, self.keyed = list(results), isinstance(given, Mapping)
+        if "energy" not in results:
+            results["energy"] = results[self.spec.summed_output].to(torch.float64).sum()
+        for name in wanted:
+            if name.startswith(FORCES) and name not in results:
+                results[name] = _component_forces(results, name.removeprefix(FORCES), leaves["positions"])
         missing = {name: _source(name) for name in wanted if name not in results}
         if missing and not results["energy"].requires_grad:
             raise ValueError("the energy does not depend on the positions (was it detached, or made a Python number?)")
@@ -78,15 +85,26 @@ class Eager:
         return {name: results[name].detach().clone(memory_format=torch.contiguous_format) for name in wanted}
 
 
+def _component_forces(results: Results, output: str, positions: Tensor) -> Tensor:
+    """-d(component)/dr [..., n, 3] of each component of an output [...]."""
+    values = results[output]
+    if not values.requires_grad:
+        raise ValueError(f"the output '{output}' does not depend on the positions, so it is no collective variable")
+    components = values.reshape(-1).unbind()
+    rows = [torch.autograd.grad(x, positions, retain_graph=True, materialize_grads=True)[0] for x in components]
+    return -torch.stack(rows).reshape(*values.shape, *positions.shape)
+
+
 def _named(spec: ModelSpec, given: Any) -> Results:
     """What forward returned, by name; forces and parameter derivatives may be missing. Raises ValueError otherwise."""
-    own = [name for name in spec.outputs if not name.startswith(DERIVATIVE)]
-    needed = [name for name in own if name != "forces"]
+    own = [name for name in spec.outputs if not name.startswith((DERIVATIVE, FORCES))]
+    plain = [name for name in own if name != "forces"]
+    needed = [name for name in plain if name != "energy" or spec.energy_unit != NO_ENERGY]
     if isinstance(given, Mapping):
         named = {name: given[name] for name in spec.outputs if name in given}
     else:
         values = (given,) if isinstance(given, Tensor) else tuple(given)
-        names = next((names for names in (spec.outputs, own, needed) if len(names) == len(values)), [])
+        names = next((names for names in (spec.outputs, own, plain, needed) if len(names) == len(values)), [])
         named = dict(zip(names, values, strict=False))
     if not set(needed) <= set(named):
         what = f"{len(given)} values" if isinstance(given, tuple | list) else kind(given)
@@ -94,7 +112,7 @@ def _named(spec: ModelSpec, given: Any) -> Results:
     for name, value in named.items():
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise ValueError(f"output '{name}' is {kind(value)}, but must be a tensor of floating-point numbers")
-    if named["energy"].shape != ():
+    if "energy" in named and named["energy"].shape != ():
         raise ValueError(f"output 'energy' is {kind(named['energy'])}, but must be one number, shape []")
     return named
 
@@ -110,9 +128,15 @@ def with_forces(outputs: Sequence[str]) -> list[str]:
     return list(outputs) if "forces" in outputs else [*outputs[:after], "forces", *outputs[after:]]
 
 
+def completed(spec: ModelSpec) -> list[str]:
+    """What a package gives: outputs with energy, forces, and forces of each component of the collective variables."""
+    outputs = with_forces(spec.outputs if "energy" in spec.outputs else ["energy", *spec.outputs])
+    return outputs + [FORCES + name for name in spec.collective_variables if FORCES + name not in outputs]
+
+
 def without_derivatives(outputs: Sequence[str]) -> list[str]:
     """Outputs of an entry that serves calls for the energy alone."""
-    return [name for name in outputs if name != "forces" and not name.startswith(DERIVATIVE)]
+    return [name for name in outputs if name != "forces" and not name.startswith((DERIVATIVE, FORCES))]
 
 
 def _source(output: str) -> str:
