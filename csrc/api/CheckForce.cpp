@@ -1,4 +1,5 @@
 #include "api/CheckForce.h"
+#include "api/CheckCollectiveVariable.h"
 #include "api/LinkAtoms.h"
 #include "api/MMChargeOptions.h"
 #include "api/ParticleTypes.h"
@@ -161,6 +162,7 @@ void checkForce(const NNPForce& force, const OpenMM::System& system) {
     checkParticles(force, numParticles);
     checkLinkAtoms(force, system);
     checkDerivatives(force);
+    checkCollectiveVariable(force);
     const int n = force.usesSubset() ? static_cast<int>(force.getParticles().size()) : numParticles;
     const std::vector<int>& numbers = force.getAtomicNumbers();
     if (!numbers.empty())

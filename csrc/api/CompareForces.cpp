@@ -18,6 +18,11 @@ bool sameBonds(const NNPForce& a, const NNPForce& b) {
     return true;
 }
 
+bool sameVariable(const NNPForce& a, const NNPForce& b) {
+    return a.getCollectiveVariable() == b.getCollectiveVariable() &&
+           a.getCollectiveVariableComponent() == b.getCollectiveVariableComponent();
+}
+
 bool sameParameters(const NNPForce& a, const NNPForce& b) {
     if (a.getNumGlobalParameters() != b.getNumGlobalParameters() ||
         a.getNumEnergyParameterDerivatives() != b.getNumEnergyParameterDerivatives())
@@ -41,8 +46,8 @@ bool sameStructure(const NNPForce& a, const NNPForce& b) {
            a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() &&
            a.getOutputsForces() == b.getOutputsForces() && a.getSkin() == b.getSkin() &&
            a.getDeviceNeighbors() == b.getDeviceNeighbors() && a.usesMMCharges() == b.usesMMCharges() &&
-           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() && sameBonds(a, b) &&
-           sameParameters(a, b);
+           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() && sameVariable(a, b) &&
+           sameBonds(a, b) && sameParameters(a, b);
 }
 
 bool sameModelInputs(const NNPForce& a, const NNPForce& b) {

@@ -289,6 +289,22 @@ double NNPForce::getScaleParameterDefaultValue() const {
     return scaleParameterDefault;
 }
 
+void NNPForce::setCollectiveVariable(const std::string& output, int component) {
+    if (component < 0)
+        throw OpenMM::OpenMMException("NNPForce: setCollectiveVariable() was given the component " +
+                                      std::to_string(component) + ", but 0 or more is needed.");
+    collectiveVariable = output;
+    collectiveVariableComponent = component;
+}
+
+const std::string& NNPForce::getCollectiveVariable() const {
+    return collectiveVariable;
+}
+
+int NNPForce::getCollectiveVariableComponent() const {
+    return collectiveVariableComponent;
+}
+
 void NNPForce::setOutputsForces(bool outputs) {
     outputsForces = outputs;
 }

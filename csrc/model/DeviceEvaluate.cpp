@@ -34,8 +34,9 @@ void downloadTo(void* target, void* source, DType dtype, int64_t count, const Mo
 } // namespace
 
 DeviceEvaluation::DeviceEvaluation(std::shared_ptr<Model> sharedModel, int numParticles,
-                                   std::vector<int> particleIndices, const std::vector<std::string>& derivativeNames)
-    : Evaluation(std::move(sharedModel), numParticles, std::move(particleIndices), derivativeNames),
+                                   std::vector<int> particleIndices, const std::vector<std::string>& derivativeNames,
+                                   const Component& chosen)
+    : Evaluation(std::move(sharedModel), numParticles, std::move(particleIndices), derivativeNames, chosen),
       ownInputs(model->getSpec().inputs.size()), deviceViews(ownInputs.size()), extraTensors(extras.size()) {
     if (sumsEnergy)
         throw ModelError("The model gives the energy of each particle ('atomic_energy') and not their sum, which a "
@@ -110,21 +111,23 @@ void DeviceEvaluation::run(bool forcesWanted) {
 }
 
 void DeviceEvaluation::enqueue() {
-    model->evaluate(deviceViews, {wantsForces, &derivativeInputs, stream}, *this);
+    model->evaluate(deviceViews, request(wantsForces, stream), *this);
 }
 
 void DeviceEvaluation::read(const std::vector<TensorView>& outputs) {
     if (wantsForces) {
-        checkForcesOutput(outputs[forcesOutput], inputs.getNumParticles());
-        copyResult(forcesOutput, outputs[forcesOutput], memory.forces);
+        const TensorView ours = component.of(outputs[forcesOutput], 2);
+        checkForcesOutput(ours, inputs.getNumParticles());
+        copyResult(forcesOutput, ours, memory.forces);
     }
     if (wantsForces && mmForcesOutput >= 0) {
         checkMMForcesOutput(outputs[mmForcesOutput], static_cast<int>(getNumPassedCharges()));
         if (memory.mmForces != nullptr)
             copyResult(mmForcesOutput, outputs[mmForcesOutput], memory.mmForces);
     }
-    checkEnergyOutput(outputs[energyOutput]);
-    copyResult(energyOutput, outputs[energyOutput], memory.energy);
+    const TensorView ours = component.of(outputs[energyOutput], 0);
+    checkEnergyOutput(ours);
+    copyResult(energyOutput, ours, memory.energy);
     for (size_t i = 0; i < derivatives.size(); i++) {
         const int output = derivativeOutputs[i];
         checkDerivativeOutput(outputs[output], model->getOutputNames()[output]);
@@ -140,7 +143,11 @@ int64_t DeviceEvaluation::getNumPassedCharges() const {
 }
 
 void DeviceEvaluation::copyResult(int output, const TensorView& view, double* target) {
-    model->copyOutput(output, view.sameShape(target, DType::Float64));
+    const TensorView place = view.sameShape(target, DType::Float64);
+    if (component.isEnergy())
+        model->copyOutput(output, place);
+    else // a part of the output
+        TorchTensor::wrap(place, model->getDevice()).copyFrom(TorchTensor::wrap(view, model->getDevice()), false);
 }
 
 void DeviceEvaluation::copyExtra(size_t index, const TensorView& view) {

@@ -46,7 +46,7 @@ public:
     static constexpr int numLastEnergies = Evaluation::numLastEnergies;
 
     DeviceEvaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {},
-                     const std::vector<std::string>& derivatives = {});
+                     const std::vector<std::string>& derivatives = {}, const Component& component = {});
     ~DeviceEvaluation() override;
     /**
      * Say where inputs and results lie and on which stream to work (CUstream of the primary context; null is the

@@ -11,7 +11,11 @@ namespace openmmnnp {
 
 namespace {
 
-const std::string derivativePrefix = "parameter_derivative.";
+const std::string derivativePrefix = "parameter_derivative.", forcesPrefix = "forces.";
+
+bool startsWith(const std::string& text, const std::string& prefix) {
+    return text.compare(0, prefix.size(), prefix) == 0;
+}
 
 std::string printForce(const double* f) {
     return "(" + printNumber(f[0]) + ", " + printNumber(f[1]) + ", " + printNumber(f[2]) + ")";
@@ -20,11 +24,14 @@ std::string printForce(const double* f) {
 } // namespace
 
 Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std::vector<int> particleIndices,
-                       const std::vector<std::string>& derivativeNames)
-    : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles),
-      sumsEnergy(model->findOutput("energy") < 0),
-      energyOutput(model->findOutput(sumsEnergy ? "atomic_energy" : "energy")),
-      forcesOutput(model->findOutput("forces")), mmForcesOutput(model->findOutput("mm_forces")),
+                       const std::vector<std::string>& derivativeNames, const Component& chosen)
+    : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles), component(chosen),
+      sumsEnergy(component.isEnergy() && model->findOutput("energy") < 0),
+      energyOutput(model->findOutput(sumsEnergy             ? "atomic_energy"
+                                     : component.isEnergy() ? "energy"
+                                                            : component.output)),
+      forcesOutput(model->findOutput(component.getForcesOutput())),
+      mmForcesOutput(component.isEnergy() ? model->findOutput("mm_forces") : -1),
       forces(3 * static_cast<size_t>(numParticles)), derivatives(derivativeNames.size()),
       particles(std::move(particleIndices)) {
     const std::vector<std::string>& names = model->getSpec().inputs;
@@ -37,10 +44,15 @@ Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std
                              "' was asked for, but the model does not give it: export the model with the output '" +
                              derivativePrefix + name + "'.");
     }
+    if (!component.isEnergy() && (energyOutput < 0 || forcesOutput < 0))
+        throw ModelError("The model does not give '" + component.getForcesOutput() +
+                         "', which the collective variable '" + component.output +
+                         "' needs: export it again with openmmnnp.export, the output being among the spec's "
+                         "'collective_variables'.");
     const std::vector<std::string>& outputs = model->getOutputNames();
     for (size_t i = 0; i < outputs.size(); i++)
         if (outputs[i] != "energy" && outputs[i] != "forces" && outputs[i] != "mm_forces" &&
-            outputs[i].compare(0, derivativePrefix.size(), derivativePrefix) != 0)
+            !startsWith(outputs[i], derivativePrefix) && !startsWith(outputs[i], forcesPrefix))
             extras.push_back({outputs[i], static_cast<int>(i), {}, {}});
 }
 
@@ -60,7 +72,7 @@ void Evaluation::findNeighbors() {
 }
 
 void Evaluation::run(bool forcesWanted) {
-    if (valid && (withForces || !forcesWanted) && inputs.equalLast()) {
+    if (isAnswered(forcesWanted)) {
         numReused++;
         return;
     }
@@ -69,7 +81,7 @@ void Evaluation::run(bool forcesWanted) {
     checkPositions();
     {
         const WithoutInterpreterLock unlocked;
-        model->evaluate(inputs.getViews(), {forcesWanted, &derivativeInputs, nullptr}, *this);
+        model->evaluate(inputs.getViews(), request(forcesWanted, nullptr), *this);
     }
     keepEnergy(++numEvaluations);
     inputs.remember();
@@ -94,6 +106,10 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
         outputs[derivativeOutputs[i]].copyTo(&derivatives[i]);
     }
     checkFinite(numEvaluations + 1);
+    readExtras(outputs);
+}
+
+void Evaluation::readExtras(const std::vector<TensorView>& outputs) {
     for (Extra& extra : extras) {
         const TensorView& output = outputs[extra.output];
         checkExtraOutput(output, extra.name);
@@ -134,7 +150,7 @@ void Evaluation::checkFinite(long long evaluation) const {
         }
     checkMMForces(INFINITY, evaluation);
     if (!std::isfinite(energy))
-        fail("energy is " + printNumber(energy), -1, evaluation);
+        fail(component.describe() + " is " + printNumber(energy), -1, evaluation);
     for (size_t i = 0; i < derivatives.size(); i++)
         if (!std::isfinite(derivatives[i]))
             fail("output '" + model->getOutputNames()[derivativeOutputs[i]] + "' is " + printNumber(derivatives[i]), -1,
@@ -236,7 +252,7 @@ std::string Evaluation::describeNeighbor(int particle) const {
 /** Of the evaluations before this one. */
 std::string Evaluation::describeLastEnergies(long long before) const {
     const long long count = std::min<long long>(before - 1, numLastEnergies - 1);
-    if (count == 0)
+    if (count == 0 || !component.isEnergy())
         return "";
     std::string text = "The last good energies were";
     for (long long i = before - count; i < before; i++)

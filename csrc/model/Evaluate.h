@@ -1,7 +1,7 @@
 #ifndef OPENMMNNP_EVALUATE_H_
 #define OPENMMNNP_EVALUATE_H_
 
-#include "model/Model.h"
+#include "model/Component.h"
 #include "model/ModelInputs.h"
 #include "neighbors/HostNeighbors.h"
 #include <array>
@@ -20,11 +20,11 @@ class OPENMMNNP_EXPORT Evaluation : protected OutputReader {
 public:
     /**
      * `particles` maps the model's particles to those of the System (empty: they are the same; those beyond its end are
-     * link atoms); `derivatives` names the parameters p for which dE/dp is wanted.  Throws ModelError if the model
-     * cannot give one.
+     * link atoms); `derivatives` names the parameters p for which dE/dp is wanted.  `component` is taken for the
+     * energy. Throws ModelError if the model cannot give one of these.
      */
     Evaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {},
-               const std::vector<std::string>& derivatives = {});
+               const std::vector<std::string>& derivatives = {}, const Component& component = {});
     virtual ~Evaluation() = default;
 
     ModelInputs& getInputs() {
@@ -90,6 +90,14 @@ public:
 
 protected:
     void read(const std::vector<TensorView>& outputs) override;
+    void readExtras(const std::vector<TensorView>& outputs);
+    /** Does the last evaluation answer this one? */
+    bool isAnswered(bool forcesWanted) const {
+        return valid && (withForces || !forcesWanted) && inputs.equalLast();
+    }
+    Request request(bool forcesWanted, void* stream) const {
+        return {forcesWanted, component.isEnergy() ? -1 : energyOutput, &derivativeInputs, stream};
+    }
     /** Throw if a coordinate that the model is given is not finite. */
     void checkPositions() const;
     /** Throw if energy, forces (if they were wanted) or a derivative of this evaluation are not finite. */
@@ -102,6 +110,7 @@ protected:
     std::shared_ptr<Model> model;
     ModelInputs inputs;
     std::shared_ptr<HostNeighbors> neighbors;
+    const Component component;
     const bool sumsEnergy;                          // over the output atomic_energy
     int energyOutput, forcesOutput, mmForcesOutput; // -1 if there is none
     std::vector<int> derivativeOutputs, derivativeInputs;

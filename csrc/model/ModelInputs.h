@@ -101,6 +101,13 @@ public:
         if (mm)
             mm->remember();
     }
+    /** The bytes that equalLast() compares, to be kept elsewhere and compared with. */
+    void copyTo(std::vector<char>& bytes) const {
+        bytes = block;
+    }
+    bool equal(const std::vector<char>& bytes) const {
+        return block == bytes;
+    }
     void forget() {
         last.clear();
     }

@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 
 constexpr int specFormat = 1, maxElement = 118;
 const std::string parameterPrefix = "parameters.";
-const std::string derivativePrefix = "parameter_derivative.";
+const std::string derivativePrefix = "parameter_derivative.", forcesPrefix = "forces.";
 const std::string subject = "The model's spec has ";
 
 bool startsWith(const std::string& text, const std::string& prefix) {
@@ -162,7 +162,9 @@ void checkInputs(const ModelSpec& spec) {
 }
 
 void checkOutputs(const ModelSpec& spec) {
-    if (!spec.hasOutput("energy") && !(spec.hasOutput("atomic_energy") && spec.hasOutput("forces")))
+    const bool variablesAlone =
+        spec.energyUnit == ModelSpec::noEnergy && !spec.outputs.empty() && spec.isVariable(spec.outputs[0]);
+    if (!spec.hasOutput("energy") && !(spec.hasOutput("atomic_energy") && spec.hasOutput("forces")) && !variablesAlone)
         throw ModelError(subject + "the outputs " + joinNames(spec.outputs) +
                          ", but 'energy' (or 'atomic_energy' and 'forces') is needed.");
     if (std::set<std::string>(spec.outputs.begin(), spec.outputs.end()).size() != spec.outputs.size())
@@ -174,6 +176,14 @@ void checkOutputs(const ModelSpec& spec) {
                              quote(parameterPrefix + output.substr(derivativePrefix.size())) + ", which is needed.");
     if (spec.hasOutput("mm_forces") && !spec.hasInput("mm_positions"))
         throw ModelError(subject + "the output 'mm_forces' without the input 'mm_positions', which is needed.");
+    for (const std::string& output : spec.outputs)
+        if (startsWith(output, forcesPrefix) && !spec.isVariable(output.substr(forcesPrefix.size())))
+            throw ModelError(subject + "the output " + quote(output) + " without the output " +
+                             quote(output.substr(forcesPrefix.size())) + ", which is needed.");
+    for (const auto& [output, count] : spec.collectiveVariables)
+        if (!spec.isVariable(output))
+            throw ModelError(subject + "\"collective_variables\" with " + quote(output) +
+                             ", but a named output of the model is needed.");
     for (const auto& [output, unit] : spec.outputUnits)
         if (!spec.hasOutput(output))
             throw ModelError(subject + "\"output_units\" for " + quote(output) + ", but one of the outputs " +
@@ -373,13 +383,20 @@ ModelSpec ModelSpec::parse(const std::string& text) {
     ModelSpec spec;
     reader.readText("name", spec.name);
     spec.lengthUnit = reader.readChoice("length_unit", unitNames(lengthUnits()));
-    spec.energyUnit = reader.readChoice("energy_unit", unitNames(energyUnits()));
+    std::vector<std::string> energies = unitNames(energyUnits());
+    energies.emplace_back(ModelSpec::noEnergy);
+    spec.energyUnit = reader.readChoice("energy_unit", energies);
     spec.dtype = reader.readChoice("dtype", {"float32", "float64"});
     spec.precision = reader.readChoice("precision", {"float32", "float64"});
     reader.readTexts("inputs", spec.inputs);
     reader.readTexts("outputs", spec.outputs);
     reader.read("output_units", spec.outputUnits, "an object {output: unit}",
                 [](const Json& object) { return holdsOnly(object, object.is_object(), isText); });
+    reader.read("collective_variables", spec.collectiveVariables, "an object {output: number of components}",
+                [](const Json& object) {
+                    return holdsOnly(object, object.is_object(),
+                                     [](const Json& j) { return isInteger(j, 1, INT_MAX); });
+                });
     checkInputs(spec);
     checkOutputs(spec);
     readParticles(reader, spec);

@@ -4,6 +4,7 @@
 #include "api/LinkAtoms.h"
 #include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
+#include "platforms/SharedComponents.h"
 #include <algorithm>
 
 namespace openmmnnp {
@@ -95,9 +96,13 @@ std::shared_ptr<Model> ForceEvaluation::load(const NNPForce& source) const {
 std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& source,
                                                             std::shared_ptr<Model> model) const {
     std::unique_ptr<Evaluation> made;
+    const Component component = {source.getCollectiveVariable(), source.getCollectiveVariableComponent()};
     if (model->getDevice().isCuda)
-        made =
-            std::make_unique<DeviceEvaluation>(std::move(model), getNumAtoms(), source.getParticles(), derivativeNames);
+        made = std::make_unique<DeviceEvaluation>(std::move(model), getNumAtoms(), source.getParticles(),
+                                                  derivativeNames, component);
+    else if (!component.isEnergy())
+        made = std::make_unique<ComponentEvaluation>(std::move(model), getNumAtoms(), source.getParticles(), component,
+                                                     shareComponents(&context, source));
     else
         made = std::make_unique<Evaluation>(std::move(model), getNumAtoms(), source.getParticles(), derivativeNames);
     ModelInputs& inputs = made->getInputs();
@@ -125,9 +130,11 @@ std::unique_ptr<MMCharges> ForceEvaluation::makeMMCharges(const NNPForce& source
 void ForceEvaluation::adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation) {
     const ModelSpec& spec = newEvaluation->getModel().getSpec();
     std::unique_ptr<MMCharges> newCharges = makeMMCharges(newForce, *newEvaluation);
-    const double newConstant = spec.getConstantEnergy(modelAtomicNumbers(newForce)) * spec.getEnergyInKJPerMol();
+    const bool isVariable = !newForce.getCollectiveVariable().empty(); // in its own unit
+    const double newUnit = isVariable ? 1 : spec.getEnergyInKJPerMol();
+    const double newConstant = isVariable ? 0 : spec.getConstantEnergy(modelAtomicNumbers(newForce)) * newUnit;
     lengthsPerNm = 1 / spec.getLengthInNm();
-    energyUnit = spec.getEnergyInKJPerMol();
+    energyUnit = newUnit;
     constantEnergy = newConstant;
     evaluation = std::move(newEvaluation);
     mmCharges = std::move(newCharges);
@@ -170,6 +177,9 @@ void ForceEvaluation::run(bool withForces) {
 NamedOutput ForceEvaluation::getOutput(const std::string& name) const {
     const ModelSpec& spec = evaluation->getModel().getSpec();
     const Evaluation::Extra* extra = evaluation->findExtra(name);
+    if (name == "energy" && !force.getCollectiveVariable().empty())
+        throw ModelError("The force is a component of the output '" + force.getCollectiveVariable() +
+                         "' and keeps no energy; ask a force without setCollectiveVariable() for it.");
     if (extra == nullptr && name != "energy" && spec.hasOutput(name))
         throw ModelError("The output '" + name +
                          "' is not kept by name: ask the Context, getState(forces=True, parameterDerivatives=True).");

@@ -190,6 +190,10 @@ void writeParameters(const NNPForce& force, SerializationNode& node) {
         node.createChildNode("ScaleParameter")
             .setStringProperty("name", force.getScaleParameter())
             .setDoubleProperty("default", force.getScaleParameterDefaultValue());
+    if (!force.getCollectiveVariable().empty())
+        node.createChildNode("CollectiveVariable")
+            .setStringProperty("output", force.getCollectiveVariable())
+            .setIntProperty("component", force.getCollectiveVariableComponent());
     SerializationNode& parameters = node.createChildNode("GlobalParameters");
     for (int i = 0; i < force.getNumGlobalParameters(); i++)
         parameters.createChildNode("Parameter")
@@ -203,6 +207,8 @@ void writeParameters(const NNPForce& force, SerializationNode& node) {
 void readParameters(const SerializationNode& node, NNPForce& force) {
     if (const SerializationNode* child = findChild(node, "ScaleParameter"))
         force.setScaleParameter(readString(*child, "name"), readDouble(*child, "default"));
+    if (const SerializationNode* child = findChild(node, "CollectiveVariable"))
+        force.setCollectiveVariable(readString(*child, "output"), readInt(*child, "component", 0));
     if (const SerializationNode* child = findChild(node, "GlobalParameters"))
         for (const SerializationNode& parameter : child->getChildren())
             force.addGlobalParameter(readString(parameter, "name"), readDouble(parameter, "default"));

@@ -218,6 +218,10 @@ PYBIND11_MODULE(_core, m) {
     m.def("getScaleParameter", method(&NNPForce::getScaleParameter));
     m.def("getScaleParameterDefaultValue", method(&NNPForce::getScaleParameterDefaultValue));
 
+    m.def("setCollectiveVariable", method(&NNPForce::setCollectiveVariable));
+    m.def("getCollectiveVariable", method(&NNPForce::getCollectiveVariable));
+    m.def("getCollectiveVariableComponent", method(&NNPForce::getCollectiveVariableComponent));
+
     m.def("setOutputsForces", method(&NNPForce::setOutputsForces));
     m.def("getOutputsForces", method(&NNPForce::getOutputsForces));
     m.def("setCheckReferences", method(&NNPForce::setCheckReferences));

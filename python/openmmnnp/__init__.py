@@ -18,11 +18,22 @@ def _is_command() -> bool:
 if not _is_command():
     from ._libraries import VERSION as __version__  # first: it checks versions and loads what the others need
     from .force import NNPForce, trust
+    from .multiple_time_steps import addMultipleTimeSteps
     from .neighbors import NeighborList
     from .spec import ModelSpec
     from .torchforce import TorchForce
+    from .variables import collectiveVariables
 
-__all__ = ["ModelSpec", "NNPForce", "NeighborList", "TorchForce", "__version__", "trust"]
+__all__ = [
+    "ModelSpec",
+    "NNPForce",
+    "NeighborList",
+    "TorchForce",
+    "__version__",
+    "addMultipleTimeSteps",
+    "collectiveVariables",
+    "trust",
+]
 
 _MODULES = {
     "ModelSpec": "spec",
@@ -30,6 +41,8 @@ _MODULES = {
     "NeighborList": "neighbors",
     "TorchForce": "torchforce",
     "__version__": "_libraries",
+    "addMultipleTimeSteps": "multiple_time_steps",
+    "collectiveVariables": "variables",
     "trust": "force",
 }
 

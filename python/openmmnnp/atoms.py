@@ -147,6 +147,7 @@ class Atoms:
                 found.append(candidate)
         return np.array(found) * scale, np.where(np.arange(_CHARGES) % 3 == 0, -0.8, 0.4)
 
+
 def _elements_of(symbols: Iterable[str]) -> list[int]:
     """Atomic numbers of those names that are symbols of elements."""
     return [ELEMENTS.index(symbol) + 1 for symbol in symbols if symbol in ELEMENTS]

@@ -275,6 +275,7 @@ class NNPForce(openmm.Force):
     ) -> None:
         """Set what addLinkAtom() was given. A Context that exists keeps what it has until it is reinitialized."""
         _core.setLinkAtomParameters(self._address, index, *_link_atom(mlParticle, mmParticle, distance, atomicNumber))
+
     # Charges around the particles
 
     def setMMCharges(self, indices: Iterable[int], charges: Any) -> None:
@@ -376,6 +377,22 @@ class NNPForce(openmm.Force):
     def getScaleParameterDefaultValue(self) -> float:
         """The value of the scale parameter in new Contexts."""
         return _core.getScaleParameterDefaultValue(self._address)
+
+    # A collective variable
+
+    def setCollectiveVariable(self, output: str, component: int = 0) -> None:
+        """Let the energy be a component of a named output of the model: a collective variable, for CustomCVForce.
+
+        Its value is the number that the model gives, in the model's own unit. ``component`` counts row-major. Forces of
+        one Context that differ in nothing but component, name and scale parameter cost one evaluation of the model (on
+        CUDA one each); :func:`collectiveVariables` makes them. "" for none.
+        """
+        _core.setCollectiveVariable(self._address, output, *_counts((component,), "component"))
+
+    def getCollectiveVariable(self) -> tuple[str, int]:
+        """Output and component that the energy is, ("", 0) for none."""
+        address = self._address
+        return _core.getCollectiveVariable(address), _core.getCollectiveVariableComponent(address)
 
     # Options
 
@@ -524,6 +541,8 @@ def _nanometers(length: Any) -> float:
 def _link_atom(ml: Any, mm: Any, distance: Any, atomic_number: Any) -> tuple[int, int, float, int]:
     pair = _counts((ml, mm), "particle indices")
     return pair[0], pair[1], _nanometers(distance), _atomic_numbers([atomic_number])[0]
+
+
 def _listed(charges: Any) -> Any:
     """A Quantity as it is; anything else as a list in which Quantities have become numbers."""
     return charges if unit.is_quantity(charges) else [without_unit(charge) for charge in charges]

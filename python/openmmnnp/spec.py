@@ -58,10 +58,13 @@ INPUTS = (
 )
 PARAMETER = "parameters."
 DERIVATIVE = "parameter_derivative."
+COMPONENT_FORCES = "forces."
+NO_ENERGY = "1"
+"""The ``energy_unit`` of a model that gives collective variables alone."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "length_unit": tuple(LENGTH_UNITS),
-    "energy_unit": tuple(ENERGY_UNITS),
+    "energy_unit": (*ENERGY_UNITS, NO_ENERGY),
     "dtype": DTYPES,
     "edges": ("full", "half"),
     "shifts": ("cell", "real_cell", "cartesian"),
@@ -86,6 +89,9 @@ class ModelSpec:
     A model with the inputs ``mm_positions`` [m, 3] and ``mm_charges`` [m] (in e) gets the charges within ``mm_cutoff``
     of any of its particles, or all without one, and at least two: what is added has no charge and is far away. It gives
     ``mm_forces`` [m, 3], or leaves them to be derived from the energy.
+    ``collective_variables`` are outputs NAME whose components may be collective variables, with their number; a package
+    (``.pt2``) gives -dNAME/dr of them as ``forces.NAME`` [..., n, 3]. The ``energy_unit`` "1" says that a model gives
+    nothing but such: its energy, the sum of the first output, serves to check it.
     """
 
     name: str
@@ -95,6 +101,7 @@ class ModelSpec:
     inputs: list[str] = field(default_factory=lambda: ["positions"])
     outputs: list[str] = field(default_factory=lambda: ["energy"])
     output_units: dict[str, str] = field(default_factory=dict)
+    collective_variables: dict[str, int] = field(default_factory=dict)
     particles: str | int = "dynamic"
     atomic_numbers: list[int] | None = None
     elements: list[int] | None = None
@@ -168,6 +175,15 @@ class ModelSpec:
         """Names NAME of the inputs ``parameters.NAME``, in order."""
         return [name.removeprefix(PARAMETER) for name in self.inputs if name.startswith(PARAMETER)]
 
+    def is_variable(self, output: str) -> bool:
+        """Is it a named output, whose components may be collective variables?"""
+        return output in self.outputs and output not in ("energy", "forces") and "." not in output
+
+    @property
+    def summed_output(self) -> str:
+        """The output whose sum is the energy of a model that gives collective variables alone."""
+        return next(name for name in self.outputs if self.is_variable(name))
+
     def constant_energy(self, atomic_numbers: Iterable[int] | None = None) -> float:
         """The constant part of the energy, in ``energy_unit``, summed in float64.
 
@@ -211,17 +227,24 @@ class ModelSpec:
 
     def _check_outputs(self) -> None:
         _check_unique("outputs", self.outputs)
-        if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs):
+        alone = self.energy_unit == NO_ENERGY and bool(self.outputs) and self.is_variable(self.outputs[0])
+        if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs) and not alone:
             raise _error("outputs", self.outputs, "'energy' among them (or 'atomic_energy' and 'forces')")
         if "mm_forces" in self.outputs and not self.takes_charges:
             raise _error("outputs", "mm_forces", "the input 'mm_positions' for it")
         for name in self.outputs:
             if name.startswith(DERIVATIVE) and PARAMETER + name.removeprefix(DERIVATIVE) not in self.inputs:
                 raise _error("outputs", name, f"the input '{PARAMETER}{name.removeprefix(DERIVATIVE)}' for it")
-            if not name.startswith(DERIVATIVE) and not _NAME.fullmatch(name):
+            if name.startswith(COMPONENT_FORCES) and not self.is_variable(name.removeprefix(COMPONENT_FORCES)):
+                raise _error("outputs", name, f"the output '{name.removeprefix(COMPONENT_FORCES)}' for it")
+            if not name.startswith((DERIVATIVE, COMPONENT_FORCES)) and not _NAME.fullmatch(name):
                 raise _error("outputs", name, "letters, digits and underscores")
         forces = ("energy", "forces", "mm_forces")
-        fixed = {name for name in self.outputs if name in forces or name.startswith(DERIVATIVE)}
+        derived = (DERIVATIVE, COMPONENT_FORCES)
+        fixed = {name for name in self.outputs if name in forces or name.startswith(derived)}
+        for name in self.collective_variables:
+            if not self.is_variable(name):
+                raise _error("collective_variables", name, "a named output of the model")
         for name in self.output_units:
             if name not in set(self.outputs) - fixed:
                 raise _error("output_units", name, f"one of the named outputs {sorted(set(self.outputs) - fixed)}")
@@ -421,6 +444,10 @@ _TYPES: Mapping[str, tuple[str, Any]] = {
     **dict.fromkeys(("atomic_numbers", "elements"), _ELEMENTS),
     **dict.fromkeys(("particles", "edge_capacity"), _COUNT),
     **dict.fromkeys(("periodic", "long_range", "batched_box"), _FLAG),
+    "collective_variables": (
+        "an object of numbers of components (1 and up)",
+        lambda value: _is_dict(value, _is_text, _is_count),
+    ),
     "output_units": ("an object of texts", lambda value: _is_dict(value, _is_text, _is_text)),
     "type_map": (
         "an object of types (0 and up)",

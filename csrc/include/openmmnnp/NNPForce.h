@@ -171,6 +171,14 @@ public:
     const std::string& getScaleParameter() const;
     double getScaleParameterDefaultValue() const;
 
+    /** Let the energy be a component of a named output, as the spec's unit has it and without conversion: a collective
+        variable, for CustomCVForce.  Components count row-major.  Forces of one Context that differ in nothing but
+        component, name and scale cost one evaluation of the model (on CUDA one each).  "" for none.
+        Throws OpenMMException if the component is negative. */
+    void setCollectiveVariable(const std::string& output, int component = 0);
+    const std::string& getCollectiveVariable() const;
+    int getCollectiveVariableComponent() const;
+
     /** For models without a spec: the model returns (energy, forces) instead of energy. */
     void setOutputsForces(bool outputsForces);
     bool getOutputsForces() const;
@@ -228,6 +236,8 @@ private:
     std::vector<std::string> energyParameterDerivatives;
     std::string scaleParameter;
     double scaleParameterDefault = 1;
+    std::string collectiveVariable;
+    int collectiveVariableComponent = 0;
 };
 
 } // namespace openmmnnp

@@ -155,6 +155,17 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
         throw ModelError("The TorchScript program cannot be loaded: " + causeOf(error) + ".");
     }
     const auto& inputs = spec.inputs;
+    positionsInput = static_cast<int>(std::find(inputs.begin(), inputs.end(), "positions") - inputs.begin());
+    derivesEnergy = spec.energyUnit == ModelSpec::noEnergy && !spec.hasOutput("energy");
+    if (derivesEnergy)
+        outputNames.emplace_back("energy");
+    for (const std::string& output : spec.outputs) {
+        const std::string name = "forces." + output;
+        const bool isDerived = spec.isVariable(output) && !spec.hasOutput(name);
+        forcesOfOutputs.push_back(isDerived ? static_cast<int>(outputNames.size()) : -1);
+        if (isDerived)
+            outputNames.push_back(name);
+    }
     // Forces come before derivatives in the outputs.
     for (const bool ofForces : {true, false})
         for (const std::string& input : inputs) {
@@ -181,7 +192,10 @@ void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request&
         const torch::AutoGradMode gradients(true);
         const std::vector<torch::Tensor> leaves = makeLeaves(inputs, request);
         unpack(module.forward(wrap(inputs, leaves)));
-        differentiate(leaves, request);
+        if (request.forcesOf >= 0 && request.forces && forcesOfOutputs[request.forcesOf] >= 0)
+            differentiateComponents(leaves[positionsInput], request.forcesOf);
+        else
+            differentiate(leaves);
     } catch (const ModelError&) {
         throw;
     } catch (const std::exception& error) {
@@ -201,9 +215,13 @@ void TorchScriptModel::copyOutput(int output, const TensorView& target) {
 std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<TensorView>& inputs,
                                                         const Request& request) const {
     std::vector<torch::Tensor> leaves(inputs.size());
-    for (size_t i = 0; request.forces && i < inputs.size(); i++)
-        if (derives[i] && isForces(outputNames[derivativeOutputs[i]]))
+    for (size_t i = 0; request.forces && i < inputs.size(); i++) {
+        const bool isLeaf = request.forcesOf < 0
+                                ? derives[i] && isForces(outputNames[derivativeOutputs[i]])
+                                : static_cast<int>(i) == positionsInput && forcesOfOutputs[request.forcesOf] >= 0;
+        if (isLeaf)
             leaves[i] = wrapView(inputs[i], device).requires_grad_();
+    }
     if (request.derivatives != nullptr)
         for (const int input : *request.derivatives)
             if (derives[input])
@@ -251,9 +269,31 @@ void TorchScriptModel::unpack(const torch::jit::IValue& result) {
                              ", but a tensor is needed.");
         results[i] = values[i].toTensor().resolve_neg(); // a view may carry its sign beside its numbers
     }
+    if (derivesEnergy)
+        results[findOutput("energy")] = results[0].to(torch::kFloat64).sum();
 }
 
-void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, const Request&) {
+/** -d(component)/dr [...][n][3] of each component of an output [...]. */
+void TorchScriptModel::differentiateComponents(const torch::Tensor& positions, int output) {
+    const torch::Tensor& values = results[output];
+    if (!values.requires_grad())
+        throw ModelError("The model's output '" + outputNames[output] +
+                         "' has no gradient (was it detached, rounded, or computed with .data, numpy or integers?), so "
+                         "it cannot be a collective variable. Compute it with differentiable operations.");
+    const std::vector<torch::Tensor> components = values.reshape({-1}).unbind();
+    std::vector<torch::Tensor> rows;
+    for (size_t i = 0; i < components.size(); i++) {
+        const bool keepsGraph = i + 1 < components.size();
+        const torch::Tensor gradient =
+            torch::autograd::grad({components[i]}, {positions}, {}, keepsGraph, false, true)[0];
+        rows.push_back(gradient.defined() ? -gradient : torch::zeros_like(positions));
+    }
+    std::vector<int64_t> shape = values.sizes().vec();
+    shape.insert(shape.end(), positions.sizes().begin(), positions.sizes().end());
+    results[forcesOfOutputs[output]] = torch::stack(rows).reshape(shape);
+}
+
+void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves) {
     std::vector<torch::Tensor> variables;
     std::vector<int> outputs;
     for (size_t i = 0; i < leaves.size(); i++)

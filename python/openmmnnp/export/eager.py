@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..spec import DERIVATIVE, LENGTH_UNITS, PARAMETER, ModelSpec
+from ..spec import COMPONENT_FORCES, DERIVATIVE, LENGTH_UNITS, NO_ENERGY, PARAMETER, ModelSpec
 
 Example = Mapping[str, Any]
 Inputs = Mapping[str, Tensor]
@@ -38,6 +38,8 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int
 class Eager:
     """A copy of a module that returns every output of a spec, and the forces: its own, else derivatives of its energy.
 
+    The energy of a model that gives collective variables alone is the sum of its first output.
+
     ``returned`` and ``keyed`` say, after a call, which outputs the module itself gave and whether as a dict.
     """
 
@@ -59,7 +61,7 @@ class Eager:
     def results(self, inputs: Inputs) -> Results:
         """All outputs by name. Raises ValueError, with the inputs' shapes, if the module fails."""
         try:
-            return self.evaluate(inputs, with_forces(self.spec))
+            return self.evaluate(inputs, completed(self.spec))
         except (RuntimeError, TypeError, IndexError) as error:
             given = ", ".join(f"{name} {kind(x)}" for name, x in inputs.items())
             raise ValueError(f"the model can't be called with the inputs of its spec ({given}): {error}") from error
@@ -72,6 +74,11 @@ class Eager:
         given = self.module(*({**inputs, **leaves}[name] for name in self.spec.inputs))
         results = _named(self.spec, given)
         self.returned, self.keyed = list(results), isinstance(given, Mapping)
+        if "energy" not in results:
+            results["energy"] = results[self.spec.summed_output].to(torch.float64).sum()
+        for name in wanted:
+            if name.startswith(COMPONENT_FORCES) and name not in results:
+                results[name] = _component_forces(results, name.removeprefix(COMPONENT_FORCES), leaves["positions"])
         missing = {name: _source(name) for name in wanted if name not in results}
         if missing and not results["energy"].requires_grad:
             raise ValueError("the energy does not depend on the positions (was it detached, or made a Python number?)")
@@ -84,16 +91,27 @@ class Eager:
         return {name: results[name].detach().clone(memory_format=torch.contiguous_format) for name in wanted}
 
 
+def _component_forces(results: Results, output: str, positions: Tensor) -> Tensor:
+    """-d(component)/dr [..., n, 3] of each component of an output [...]."""
+    values = results[output]
+    if not values.requires_grad:
+        raise ValueError(f"the output '{output}' does not depend on the positions, so it is no collective variable")
+    components = values.reshape(-1).unbind()
+    rows = [torch.autograd.grad(x, positions, retain_graph=True, materialize_grads=True)[0] for x in components]
+    return -torch.stack(rows).reshape(*values.shape, *positions.shape)
+
+
 def _named(spec: ModelSpec, given: Any) -> Results:
     """What forward returned, by name; forces and parameter derivatives may be missing. Raises ValueError otherwise."""
-    own = [name for name in spec.outputs if not name.startswith(DERIVATIVE)]
-    needed = [name for name in own if name not in FORCES]
+    own = [name for name in spec.outputs if not name.startswith((DERIVATIVE, COMPONENT_FORCES))]
+    forces = [name for name in own if name != "mm_forces"]
+    plain = [name for name in own if name not in FORCES]
+    needed = [name for name in plain if name != "energy" or spec.energy_unit != NO_ENERGY]
     if isinstance(given, Mapping):
         named = {name: given[name] for name in spec.outputs if name in given}
     else:
         values = (given,) if isinstance(given, Tensor) else tuple(given)
-        forces = [name for name in own if name != "mm_forces"]
-        names = next((names for names in (spec.outputs, own, forces, needed) if len(names) == len(values)), [])
+        names = next((names for names in (spec.outputs, own, forces, plain, needed) if len(names) == len(values)), [])
         named = dict(zip(names, values, strict=False))
     if not set(needed) <= set(named):
         what = f"{len(given)} values" if isinstance(given, tuple | list) else kind(given)
@@ -101,7 +119,7 @@ def _named(spec: ModelSpec, given: Any) -> Results:
     for name, value in named.items():
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise ValueError(f"output '{name}' is {kind(value)}, but must be a tensor of floating-point numbers")
-    if named["energy"].shape != ():
+    if "energy" in named and named["energy"].shape != ():
         raise ValueError(f"output 'energy' is {kind(named['energy'])}, but must be one number, shape []")
     return named
 
@@ -111,17 +129,19 @@ def kind(value: Any) -> str:
     return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def with_forces(spec: ModelSpec) -> list[str]:
-    """Outputs with ``forces``, and ``mm_forces`` for a model that takes charges, among them, after the energy."""
-    outputs = list(spec.outputs)
-    after = outputs.index("energy") + 1 if "energy" in outputs else 0
+def completed(spec: ModelSpec) -> list[str]:
+    """What a package gives: outputs with energy, forces (also on charges), and those of collective variables."""
+    outputs = list(spec.outputs) if "energy" in spec.outputs else ["energy", *spec.outputs]
+    after = outputs.index("energy") + 1
     missing = [name for name, source in FORCES.items() if source in spec.inputs and name not in outputs]
-    return [*outputs[:after], *missing, *outputs[after:]]
+    components = [COMPONENT_FORCES + name for name in spec.collective_variables]
+    outputs[after:after] = missing
+    return outputs + [name for name in components if name not in outputs]
 
 
 def without_derivatives(outputs: Sequence[str]) -> list[str]:
     """Outputs of an entry that serves calls for the energy alone."""
-    return [name for name in outputs if name not in FORCES and not name.startswith(DERIVATIVE)]
+    return [name for name in outputs if name not in FORCES and not name.startswith((DERIVATIVE, COMPONENT_FORCES))]
 
 
 def _source(output: str) -> str:

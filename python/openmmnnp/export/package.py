@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch._inductor.package.package import load_package
 
 from ..force import NNPForce
-from ..spec import ENERGY_UNITS, ModelSpec, write_spec
+from ..spec import ENERGY_UNITS, NO_ENERGY, ModelSpec, write_spec
 from .compile import ENERGY_ENTRY, add_energy_entry, check_compiler, check_package, compile_package, for_threads, trace
 from .eager import (
     DTYPES,
@@ -26,13 +26,14 @@ from .eager import (
     Eager,
     Example,
     Results,
+    completed,
     kind,
     padded,
     tensors,
     with_charges,
-    with_forces,
     without_derivatives,
 )
+from .variables import counted
 
 __all__ = ["references", "replaced", "save_pt", "save_pt2"]
 
@@ -63,6 +64,7 @@ def save_pt(
     """
     target = _target(path, ".pt")
     right = references(module, spec, [*examples, *also])
+    spec = counted(module, spec, examples[0])
     spec = replace(spec, references=right[: len(examples)])
     model = Eager(module, spec)
     inputs = [tensors(spec, example) for example in [*examples, *also]]
@@ -98,8 +100,8 @@ def save_pt2(
 
     ``module.forward`` takes the inputs in the order of ``spec.inputs`` and returns the energy [], or a tuple or dict of
     ``spec.outputs`` in which forces and parameter derivatives may be missing: they are then derived from the energy.
-    ``forces`` [n, 3] = -dE/dpositions, and ``mm_forces`` [m, 3] of a model that takes charges, are added to the
-    outputs if absent; the energy becomes float64. The module is not changed. ``examples`` are as for
+    ``forces`` [n, 3] = -dE/dpositions, ``mm_forces`` [m, 3] of a model that takes charges, and ``forces.NAME`` of
+    collective variables are added to the outputs if absent; the energy becomes float64. The module is not changed. ``examples`` are as for
     :func:`references`; the compiled model is compared with the module for these and for those in ``also``, which are
     not kept. If the number of particles is dynamic, one of all must have four particles or more. With ``energy_entry``
     the file holds a second graph without derivatives, which serves calls for the energy alone (a barostat makes them)
@@ -122,7 +124,8 @@ def save_pt2(
             "r_ij = r_j - r_i + shift, and name them in the spec's inputs"
         )
     right = references(module, spec, [*examples, *also])
-    spec = replace(spec, outputs=with_forces(spec), references=right[: len(examples)])
+    spec = counted(module, spec, examples[0])
+    spec = replace(spec, outputs=completed(spec), references=right[: len(examples)])
     model = Eager(module, spec, device)
     inputs = [tensors(spec, example, device) for example in [*examples, *also]]
     expected = [model.results(x) for x in inputs]
@@ -155,7 +158,7 @@ def references(module: nn.Module, spec: ModelSpec, examples: Sequence[Example]) 
     Raises ValueError if an example or the module does not fit the spec, or if a result is not finite.
     """
     spec.validate()
-    if "energy" not in spec.outputs:
+    if "energy" not in spec.outputs and spec.energy_unit != NO_ENERGY:
         raise ValueError(f"the spec has the outputs {spec.outputs}, but a model that is exported must return 'energy'")
     counts = [len(tensors(spec, example)["positions"]) for example in examples]
     if len(counts) < 2:
@@ -262,9 +265,8 @@ def compare(spec: ModelSpec, reference: Mapping[str, Any], expected: Results, fo
         scale, error = _rms(right), _rms(value.double().cpu() - right)
         allowed = rms * scale + (_FLOOR if name in FORCES else max(_FLOOR, per_particle))
         if name == "energy":
-            allowed = (
-                relative * scale + (per_particle * len(reference["forces"]) + _FLOOR) / ENERGY_UNITS[spec.energy_unit]
-            )
+            kj_per_mol = per_particle * len(reference["forces"]) + _FLOOR
+            allowed = relative * scale + kj_per_mol / ENERGY_UNITS.get(spec.energy_unit, 1)
         if not error <= allowed:
             raise ValueError(
                 f"output '{name}' of the saved model{how} is off by {error:.3g} where {allowed:.3g} is allowed"

@@ -48,6 +48,10 @@ def export(
     options : for inductor, with our own
     progress : say on the standard error what is done
 
+    A model of collective variables alone returns them as its first output, [] or [k], and its ``energy_unit`` is "1":
+    ``ModelSpec("angles", "nm", "1", "float32", outputs=["angles"], output_units={"angles": "radian"})``. Outputs of a
+    potential are named in ``collective_variables``. A package gives the forces of all components in the same graph.
+
     Raises ValueError if the model does not do what the spec says, can't be compiled, or gives other results once
     saved; nothing is written then.
     """
