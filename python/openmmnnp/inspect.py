@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ._elements import ELEMENTS
-from .spec import DERIVATIVE, COMPONENT_FORCES, NO_ENERGY, PARAMETER, ModelSpec, read_spec
+from .spec import COMPONENT_FORCES, DERIVATIVE, NO_ENERGY, PARAMETER, ModelSpec, read_spec
 
 __all__ = ["inspect", "table"]
 

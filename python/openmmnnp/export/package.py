@@ -101,13 +101,13 @@ def save_pt2(
     ``module.forward`` takes the inputs in the order of ``spec.inputs`` and returns the energy [], or a tuple or dict of
     ``spec.outputs`` in which forces and parameter derivatives may be missing: they are then derived from the energy.
     ``forces`` [n, 3] = -dE/dpositions, ``mm_forces`` [m, 3] of a model that takes charges, and ``forces.NAME`` of
-    collective variables are added to the outputs if absent; the energy becomes float64. The module is not changed. ``examples`` are as for
-    :func:`references`; the compiled model is compared with the module for these and for those in ``also``, which are
-    not kept. If the number of particles is dynamic, one of all must have four particles or more. With ``energy_entry``
-    the file holds a second graph without derivatives, which serves calls for the energy alone (a barostat makes them)
-    and holds the weights once more. ``threads`` is the number of CPU threads that the package is compiled for, None
-    being any: for 1, sums over edges need no atomic operations, which can double the speed. ``options`` are given to
-    inductor with our own.
+    collective variables are added to the outputs if absent; the energy becomes float64. The module is not changed.
+    ``examples`` are as for :func:`references`; the compiled model is compared with the module for these and for those
+    in ``also``, which are not kept. If the number of particles is dynamic, one of all must have four particles or more.
+    With ``energy_entry`` the file holds a second graph without derivatives, which serves calls for the energy alone (a
+    barostat makes them) and holds the weights once more. ``threads`` is the number of CPU threads that the package is
+    compiled for, None being any: for 1, sums over edges need no atomic operations, which can double the speed.
+    ``options`` are given to inductor with our own.
 
     The library is tied to the device and to the instruction set of the compiling CPU.
     Raises NoCompilerError, an OSError, if there is no C++ compiler, and ValueError if the module does not do what the
