@@ -25,7 +25,7 @@ std::shared_ptr<ComponentResults> shareComponents(const void* context, const NNP
     static SharedLists<Shared> all;
     const NNPForce wanted = representative(force);
     const std::shared_ptr<Shared> shared = all.share(
-        {context, wanted.getParticles(), "", ""},
+        {context, wanted.getParticles(), wanted.getLinkAtoms(), "", ""},
         [&](const Shared& other) { return sameStructure(other.force, wanted) && sameModelInputs(other.force, wanted); },
         [&] { return std::make_shared<Shared>(Shared{wanted, {}}); });
     return {shared, &shared->results};
