@@ -86,7 +86,7 @@ def test_program_without_python(programs: Path, springs: list[Path], spring_with
     )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("no allocation of our own") == 3
+    assert result.stdout.count("no allocation of our own") == 6
 
 
 def _as_if_for_cuda(package: Path, target: Path, kernels: list[str]) -> Path:
