@@ -98,7 +98,7 @@ def test_program_without_python(
     )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("no allocation of our own") == 4
+    assert result.stdout.count("no allocation of our own") == 8
 
 
 def _as_if_for_cuda(package: Path, target: Path, kernels: list[str]) -> Path:
