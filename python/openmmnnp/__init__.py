@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .embedding.mixed import createMixedSystem, createSystem
 
 
 def _is_command() -> bool:
@@ -22,7 +25,16 @@ if not _is_command():
     from .spec import ModelSpec
     from .torchforce import TorchForce
 
-__all__ = ["ModelSpec", "NNPForce", "NeighborList", "TorchForce", "__version__", "trust"]
+__all__ = [
+    "ModelSpec",
+    "NNPForce",
+    "NeighborList",
+    "TorchForce",
+    "__version__",
+    "createMixedSystem",
+    "createSystem",
+    "trust",
+]
 
 _MODULES = {
     "ModelSpec": "spec",
@@ -30,12 +42,14 @@ _MODULES = {
     "NeighborList": "neighbors",
     "TorchForce": "torchforce",
     "__version__": "_libraries",
+    "createMixedSystem": "embedding.mixed",
+    "createSystem": "embedding.mixed",
     "trust": "force",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """What the command line tool did not import, for modules of the user's that it imports."""
+    """What is imported at its first use, and what the command line tool did not import."""
     if name == "PythonTorchForce":
         # An AttributeError would reach `from openmmnnp import PythonTorchForce` without its text.
         raise ImportError(
