@@ -110,6 +110,6 @@ def _maps(original: openmm.CMAPTorsionForce) -> list[openmm.Force]:
 
 
 def _periodic_map(size: int, energies: Any) -> openmm.Continuous2DFunction:
-    """The same spline as CMAP's; `energies` [size * size], the first angle varying first, from 0 in steps of 2 pi/size."""
+    """CMAP's spline; `energies` [size * size], the first angle varying first, from 0 in steps of 2 pi/size."""
     values = [energies[i % size + size * (j % size)]._value for j in range(size + 1) for i in range(size + 1)]
     return openmm.Continuous2DFunction(size + 1, size + 1, values, 0, 2 * math.pi, 0, 2 * math.pi, True)
