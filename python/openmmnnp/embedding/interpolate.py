@@ -47,7 +47,7 @@ def scaled_terms(force: openmm.Force) -> list[openmm.Force]:
         return [_from_formula(force, _FORMULAS[kind])]
     force.setEnergyFunction(times_lambda(force.getEnergyFunction()))
     declare_lambda(force)
-    return [force]
+    return [same_place(force, force)]
 
 
 def times_lambda(expression: str) -> str:
@@ -69,8 +69,8 @@ def declare_lambda(force: Any) -> None:
 
 
 def same_place(force: openmm.Force, original: openmm.Force) -> openmm.Force:
-    """Gives `force` the name, the group and the periodicity of `original`."""
-    force.setName(original.getName())
+    """Gives `force` a name after `original`, and its group and periodicity."""
+    force.setName(f"{original.getName()}: region")
     force.setForceGroup(original.getForceGroup())
     if hasattr(force, "setUsesPeriodicBoundaryConditions"):
         force.setUsesPeriodicBoundaryConditions(original.usesPeriodicBoundaryConditions())

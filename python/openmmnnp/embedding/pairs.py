@@ -32,8 +32,8 @@ def scaled_pairs(force: openmm.NonbondedForce, region: Region) -> list[openmm.Fo
     method, nearest = force.getNonbondedMethod(), force.getExceptionsUsePeriodicBoundaryConditions()
     if method == openmm.NonbondedForce.LJPME and force.getUseSwitchingFunction():
         raise ValueError(
-            f"{force.getName()} has LJPME and a switching function, which OpenMM's Reference and CPU platforms ignore and "
-            "others apply, so that interpolation can't agree with all: call setUseSwitchingFunction(False)"
+            f"{force.getName()} has LJPME and a switching function, which OpenMM's Reference and CPU platforms ignore "
+            "and others apply, so that interpolation can't agree with all: call setUseSwitchingFunction(False)"
         )
     exceptions = _exceptions(force, region)
     pairs = _pairs(force, region, exceptions)

@@ -147,7 +147,8 @@ def mm_charge(system: openmm.System, atoms: Iterable[int]) -> float | None:
     if not forces:
         return None
     charges = (f.getParticleParameters(i)[0] for f, i in itertools.product(forces, atoms))
-    return sum(q.value_in_unit(unit.elementary_charge) for q in charges)
+    total: float = sum(q.value_in_unit(unit.elementary_charge) for q in charges)
+    return total
 
 
 def _refuse_virtual_sites(system: openmm.System, region: Region) -> None:
