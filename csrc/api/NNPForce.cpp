@@ -26,6 +26,15 @@ const ModelFile& required(const std::shared_ptr<const ModelFile>& model) {
     return *model;
 }
 
+LinkAtom checked(const LinkAtom& atom) {
+    if (!(atom.distance > 0) || std::isinf(atom.distance))
+        throw OpenMM::OpenMMException("NNPForce: the link atom between the particles " +
+                                      std::to_string(atom.mlParticle) + " and " + std::to_string(atom.mmParticle) +
+                                      " was given the distance " + std::to_string(atom.distance) +
+                                      " nm, but one of more than 0 nm is needed.");
+    return atom;
+}
+
 template <class F>
 auto translated(F function) -> decltype(function()) {
     try {
@@ -153,6 +162,33 @@ int NNPForce::getNumBonds() const {
 
 void NNPForce::getBondParameters(int index, int& particle1, int& particle2) const {
     std::tie(particle1, particle2) = at(bonds, index, "bond");
+}
+
+int NNPForce::addLinkAtom(int mlParticle, int mmParticle, double distance, int atomicNumber) {
+    linkAtoms.push_back(checked({mlParticle, mmParticle, distance, atomicNumber}));
+    return getNumLinkAtoms() - 1;
+}
+
+int NNPForce::getNumLinkAtoms() const {
+    return static_cast<int>(linkAtoms.size());
+}
+
+void NNPForce::getLinkAtomParameters(int index, int& mlParticle, int& mmParticle, double& distance,
+                                     int& atomicNumber) const {
+    const LinkAtom& atom = at(linkAtoms, index, "link atom");
+    mlParticle = atom.mlParticle;
+    mmParticle = atom.mmParticle;
+    distance = atom.distance;
+    atomicNumber = atom.atomicNumber;
+}
+
+void NNPForce::setLinkAtomParameters(int index, int mlParticle, int mmParticle, double distance, int atomicNumber) {
+    at(linkAtoms, index, "link atom");
+    linkAtoms[index] = checked({mlParticle, mmParticle, distance, atomicNumber});
+}
+
+const std::vector<LinkAtom>& NNPForce::getLinkAtoms() const {
+    return linkAtoms;
 }
 
 void NNPForce::setUsesPeriodicBoundaryConditions(bool usesPeriodic) {

@@ -46,6 +46,8 @@ std::vector<std::pair<int, int>> NNPForceImpl::getBondedParticles() const {
     std::vector<std::pair<int, int>> bonds(owner.getNumBonds());
     for (int i = 0; i < owner.getNumBonds(); i++)
         owner.getBondParameters(i, bonds[i].first, bonds[i].second);
+    for (const LinkAtom& atom : owner.getLinkAtoms())
+        bonds.emplace_back(atom.mlParticle, atom.mmParticle);
     return bonds;
 }
 
