@@ -93,7 +93,9 @@ def test_amber_with_pairs_of_their_own_and_implicit_solvent(model: Path, tmp_pat
     assert energy(createMixedSystem(*tested[:2], PEPTIDE, model), positions) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("files", [("charmm36_2024.xml",), ("amber19/protein.ff19SB.xml",)])
+@pytest.mark.parametrize(
+    "files", [("amber19/protein.ff19SB.xml",), pytest.param(("charmm36_2024.xml",), marks=pytest.mark.long)]
+)
 def test_force_fields_with_cmap(files: tuple[str, ...], model: Path) -> None:
     peptide = alanine_dipeptide(explicit=False)
     system = app.ForceField(*files).createSystem(peptide.topology, constraints=None)
