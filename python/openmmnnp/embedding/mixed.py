@@ -130,10 +130,10 @@ def createMixedSystem(
     region = make_region(topology, system, chosen, links=links, interpolate=interpolate)
     link_atoms = find_link_atoms(region, linkAtoms)
     numbers = atomic_numbers(topology, region.atoms)
-    net_charge = _region_charge(mm_charge(system, region.atoms), charge, bool(link_atoms))
     check_elements(force, [*numbers, *(1 for _ in link_atoms)])
     images_in_model = set_periodicity(force, region, system, embedding)
     mixed = without_region(system, region, removeConstraints)
+    net_charge = _region_charge(mm_charge(system, region.atoms), charge, bool(link_atoms))
     if embedding == "electrostatic":
         charges = charges_for_model(system, region, link_atoms, net_charge or 0)
         without_coulomb(mixed, region)
