@@ -108,7 +108,7 @@ def test_forces_go_to_both_ends_of_a_link(model: Path, platform: openmm.Platform
     scale = np.abs(forces).max()
     np.testing.assert_allclose(differences, forces, atol=1e-6 * scale)
     here = Evaluation(mixed, in_nm(tested.positions), platform).at(0.7)
-    np.testing.assert_allclose(here.forces, forces, atol=1e-5 * scale)
+    np.testing.assert_allclose(here.forces, forces, atol=5e-5 * scale)  # float32 on devices
 
 
 def test_charges_stay_in_mechanical_embedding(model: Path) -> None:
