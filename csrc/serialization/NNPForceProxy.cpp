@@ -169,10 +169,12 @@ void readParticles(const SerializationNode& node, NNPForce& force) {
 }
 
 void writeParameters(const NNPForce& force, SerializationNode& node) {
-    if (!force.getScaleParameter().empty())
-        node.createChildNode("ScaleParameter")
-            .setStringProperty("name", force.getScaleParameter())
-            .setDoubleProperty("default", force.getScaleParameterDefaultValue());
+    if (!force.getScaleParameter().empty()) {
+        SerializationNode& child = node.createChildNode("ScaleParameter");
+        child.setStringProperty("name", force.getScaleParameter());
+        if (const auto value = force.getScaleParameterDefaultValue())
+            child.setDoubleProperty("default", *value);
+    }
     SerializationNode& parameters = node.createChildNode("GlobalParameters");
     for (int i = 0; i < force.getNumGlobalParameters(); i++)
         parameters.createChildNode("Parameter")
@@ -185,7 +187,9 @@ void writeParameters(const NNPForce& force, SerializationNode& node) {
 
 void readParameters(const SerializationNode& node, NNPForce& force) {
     if (const SerializationNode* child = findChild(node, "ScaleParameter"))
-        force.setScaleParameter(readString(*child, "name"), readDouble(*child, "default"));
+        force.setScaleParameter(readString(*child, "name"), child->hasProperty("default")
+                                                                ? std::optional(readDouble(*child, "default"))
+                                                                : std::nullopt);
     if (const SerializationNode* child = findChild(node, "GlobalParameters"))
         for (const SerializationNode& parameter : child->getChildren())
             force.addGlobalParameter(readString(parameter, "name"), readDouble(parameter, "default"));

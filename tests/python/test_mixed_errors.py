@@ -11,7 +11,7 @@ import pytest
 from openmm import app, unit
 
 from helpers import scripted
-from mixed import LAMBDA, PEPTIDE, peptide, springs
+from mixed import LAMBDA, PEPTIDE, Evaluation, energy, in_nm, peptide, springs
 from openmmnnp import ModelSpec, NNPForce, createMixedSystem, createSystem
 from openmmnnp.spec import write_spec
 from systems import TestedSystem, host_guest, residue
@@ -134,6 +134,24 @@ def test_lambda_is_the_embedding_s_own(model: Path) -> None:
     scaled.setScaleParameter("mine")
     with refused(f"has the scale parameter 'mine', but interpolation needs it for {LAMBDA}"):
         createMixedSystem(*peptide()[:2], PEPTIDE, scaled, interpolate=True)
+
+
+def test_scale_parameter_of_another_force(model: Path) -> None:
+    """Without a default value of its own the force takes that of the others, in XML too."""
+    tested = peptide()
+    mixed = createMixedSystem(*tested[:2], PEPTIDE, model, interpolate=True)
+    scaled = NNPForce.cast(mixed.getForce(mixed.getNumForces() - 1))
+    assert (scaled.getScaleParameter(), scaled.getScaleParameterDefaultValue()) == (LAMBDA, None)
+    read = NNPForce.cast(openmm.XmlSerializer.clone(scaled))
+    assert read.getScaleParameterDefaultValue() is None
+    for force in mixed.getForces():
+        if hasattr(force, "setGlobalParameterDefaultValue"):
+            force.setGlobalParameterDefaultValue(0, 0.25)
+    assert Evaluation(mixed, in_nm(tested.positions)).context.getParameter(LAMBDA) == 0.25
+    with pytest.raises(
+        openmm.OpenMMException, match=f"the scale parameter '{LAMBDA}' has no default value, and no other"
+    ):
+        energy(createSystem(tested.topology, scaled), in_nm(tested.positions))
 
 
 def test_switched_ljpme_can_not_be_interpolated(model: Path) -> None:

@@ -6,6 +6,7 @@
 #include <memory>
 #include <openmm/Context.h>
 #include <openmm/Force.h>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -146,10 +147,11 @@ public:
     const std::string& getEnergyParameterDerivativeName(int index) const;
 
     /** A global parameter that multiplies energy and forces; the model does not receive it.  At 0 the model is not
-        evaluated, unless the derivative with respect to it was asked for.  "" for none. */
-    void setScaleParameter(const std::string& name, double defaultValue = 1);
+        evaluated, unless the derivative with respect to it was asked for.  "" for none.  Without a default value
+        another force of the System defines the parameter. */
+    void setScaleParameter(const std::string& name, std::optional<double> defaultValue = 1);
     const std::string& getScaleParameter() const;
-    double getScaleParameterDefaultValue() const;
+    std::optional<double> getScaleParameterDefaultValue() const;
 
     /** For models without a spec: the model returns (energy, forces) instead of energy. */
     void setOutputsForces(bool outputsForces);
@@ -204,7 +206,7 @@ private:
     std::vector<GlobalParameter> globalParameters;
     std::vector<std::string> energyParameterDerivatives;
     std::string scaleParameter;
-    double scaleParameterDefault = 1;
+    std::optional<double> scaleParameterDefault = 1;
 };
 
 } // namespace openmmnnp

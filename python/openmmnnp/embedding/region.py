@@ -177,6 +177,6 @@ def refuse_cut(region: Region) -> None:
         )
     raise ValueError(
         f"the boundary of the region cuts {len(bonds)} {what}, and only whole molecules can be embedded: "
-        f"{listed(lines)}. Add the rest of the molecule to atoms, or ask for link atoms where they can be had "
-        "(createMixedSystem with linkAtoms='hydrogen')"
+        f"{listed(lines)}. Add the rest of the molecule to atoms, or let createMixedSystem put link atoms there "
+        "(linkAtoms='hydrogen')"
     )
