@@ -276,7 +276,7 @@ const std::string& NNPForce::getEnergyParameterDerivativeName(int index) const {
     return at(energyParameterDerivatives, index, "energy parameter derivative");
 }
 
-void NNPForce::setScaleParameter(const std::string& name, double defaultValue) {
+void NNPForce::setScaleParameter(const std::string& name, std::optional<double> defaultValue) {
     scaleParameter = name;
     scaleParameterDefault = defaultValue;
 }
@@ -285,7 +285,7 @@ const std::string& NNPForce::getScaleParameter() const {
     return scaleParameter;
 }
 
-double NNPForce::getScaleParameterDefaultValue() const {
+std::optional<double> NNPForce::getScaleParameterDefaultValue() const {
     return scaleParameterDefault;
 }
 

@@ -33,8 +33,8 @@ std::map<std::string, double> NNPForceImpl::getDefaultParameters() {
     std::map<std::string, double> parameters;
     for (int i = 0; i < owner.getNumGlobalParameters(); i++)
         parameters[owner.getGlobalParameterName(i)] = owner.getGlobalParameterDefaultValue(i);
-    if (!owner.getScaleParameter().empty())
-        parameters[owner.getScaleParameter()] = owner.getScaleParameterDefaultValue();
+    if (const auto scale = owner.getScaleParameterDefaultValue(); scale && !owner.getScaleParameter().empty())
+        parameters[owner.getScaleParameter()] = *scale;
     return parameters;
 }
 

@@ -186,10 +186,12 @@ void readMMCharges(const SerializationNode& node, NNPForce& force) {
 }
 
 void writeParameters(const NNPForce& force, SerializationNode& node) {
-    if (!force.getScaleParameter().empty())
-        node.createChildNode("ScaleParameter")
-            .setStringProperty("name", force.getScaleParameter())
-            .setDoubleProperty("default", force.getScaleParameterDefaultValue());
+    if (!force.getScaleParameter().empty()) {
+        SerializationNode& child = node.createChildNode("ScaleParameter");
+        child.setStringProperty("name", force.getScaleParameter());
+        if (const auto value = force.getScaleParameterDefaultValue())
+            child.setDoubleProperty("default", *value);
+    }
     if (!force.getCollectiveVariable().empty())
         node.createChildNode("CollectiveVariable")
             .setStringProperty("output", force.getCollectiveVariable())
@@ -206,7 +208,9 @@ void writeParameters(const NNPForce& force, SerializationNode& node) {
 
 void readParameters(const SerializationNode& node, NNPForce& force) {
     if (const SerializationNode* child = findChild(node, "ScaleParameter"))
-        force.setScaleParameter(readString(*child, "name"), readDouble(*child, "default"));
+        force.setScaleParameter(readString(*child, "name"), child->hasProperty("default")
+                                                                ? std::optional(readDouble(*child, "default"))
+                                                                : std::nullopt);
     if (const SerializationNode* child = findChild(node, "CollectiveVariable"))
         force.setCollectiveVariable(readString(*child, "output"), readInt(*child, "component", 0));
     if (const SerializationNode* child = findChild(node, "GlobalParameters"))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .embedding.mixed import createMixedSystem, createSystem
 
 
 def _is_command() -> bool:
@@ -32,6 +35,8 @@ __all__ = [
     "__version__",
     "addMultipleTimeSteps",
     "collectiveVariables",
+    "createMixedSystem",
+    "createSystem",
     "trust",
 ]
 
@@ -43,12 +48,14 @@ _MODULES = {
     "__version__": "_libraries",
     "addMultipleTimeSteps": "multiple_time_steps",
     "collectiveVariables": "variables",
+    "createMixedSystem": "embedding.mixed",
+    "createSystem": "embedding.mixed",
     "trust": "force",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """What the command line tool did not import, for modules of the user's that it imports."""
+    """What is imported at its first use, and what the command line tool did not import."""
     if name == "PythonTorchForce":
         # An AttributeError would reach `from openmmnnp import PythonTorchForce` without its text.
         raise ImportError(

@@ -363,19 +363,22 @@ class NNPForce(openmm.Force):
         """The name of a global parameter whose derivative was asked for."""
         return _core.getEnergyParameterDerivativeName(self._address, index)
 
-    def setScaleParameter(self, name: str, defaultValue: float = 1.0) -> None:
+    def setScaleParameter(self, name: str, defaultValue: float | None = 1.0) -> None:
         """Name a global parameter that multiplies energy and forces; the model does not get it. "" for none.
 
-        Where it is 0 the model is not evaluated, unless the derivative with respect to it was asked for.
+        Where it is 0 the model is not evaluated, unless the derivative with respect to it was asked for. With the
+        default value None another force of the System defines the parameter: tools that change default values, such as
+        openmmtools, find those of OpenMM's own forces only.
         """
-        _core.setScaleParameter(self._address, name, without_unit(defaultValue))
+        value = None if defaultValue is None else without_unit(defaultValue)
+        _core.setScaleParameter(self._address, name, value)
 
     def getScaleParameter(self) -> str:
         """The name of the scale parameter, "" for none."""
         return _core.getScaleParameter(self._address)
 
-    def getScaleParameterDefaultValue(self) -> float:
-        """The value of the scale parameter in new Contexts."""
+    def getScaleParameterDefaultValue(self) -> float | None:
+        """The value of the scale parameter in new Contexts, None if another force defines it."""
         return _core.getScaleParameterDefaultValue(self._address)
 
     # A collective variable

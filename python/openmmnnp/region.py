@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import openmm
 from openmm import unit
 
-from .embedding import BONDED_FORCES
+from .embedding.bonded import BONDED_FORCES
 
 _PARTICLE_KEYS = ("particle", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8")
 _MAP_KEYS = ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4")

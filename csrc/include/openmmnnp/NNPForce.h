@@ -166,10 +166,11 @@ public:
     const std::string& getEnergyParameterDerivativeName(int index) const;
 
     /** A global parameter that multiplies energy and forces; the model does not receive it.  At 0 the model is not
-        evaluated, unless the derivative with respect to it was asked for.  "" for none. */
-    void setScaleParameter(const std::string& name, double defaultValue = 1);
+        evaluated, unless the derivative with respect to it was asked for.  "" for none.  Without a default value
+        another force of the System defines the parameter. */
+    void setScaleParameter(const std::string& name, std::optional<double> defaultValue = 1);
     const std::string& getScaleParameter() const;
-    double getScaleParameterDefaultValue() const;
+    std::optional<double> getScaleParameterDefaultValue() const;
 
     /** Let the energy be a component of a named output, as the spec's unit has it and without conversion: a collective
         variable, for CustomCVForce.  Components count row-major.  Forces of one Context that differ in nothing but
@@ -235,7 +236,7 @@ private:
     std::vector<GlobalParameter> globalParameters;
     std::vector<std::string> energyParameterDerivatives;
     std::string scaleParameter;
-    double scaleParameterDefault = 1;
+    std::optional<double> scaleParameterDefault = 1;
     std::string collectiveVariable;
     int collectiveVariableComponent = 0;
 };
