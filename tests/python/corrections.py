@@ -17,13 +17,13 @@ from openmmnnp import ModelSpec
 from openmmnnp.correct.analysis import GAS_CONSTANT
 from openmmnnp.spec import write_spec
 
-MM, MODEL = (2e4, 0.15), (1.2e4, 0.154)  # k (kJ/mol/nm^2) and length (nm) of the bond
+MM, MODEL = (2e4, 0.15), (1.2e4, 0.156)  # k (kJ/mol/nm^2) and length (nm) of the bond
 OFFSET = -250.0  # kJ/mol, of the model
-PULL = 60.0  # kJ/mol/nm
+PULL = 150.0  # kJ/mol/nm
 TEMPERATURE = 300.0
 
 
-def exact(pull: float) -> float:
+def exact(pull: float = 0.0) -> float:
     """Free energy from MM to the model in kJ/mol, by quadrature over the bond's length."""
     kt = GAS_CONSTANT * TEMPERATURE
     r = np.linspace(1e-4, 0.5, 200_001)
@@ -54,12 +54,20 @@ def write_diatomics(folder: Path) -> dict[str, Any]:
         "friction": "50/ps",
         "nvt": "0.1ps",
         "equilibrate": "0.5ps",
-        "sample_interval": "0.1ps",
-        "switch": "0.05ps",
-        "snapshots": "100",
+        "sample_interval": "0.2ps",
+        "switch": "0.03ps",
+        "snapshots": "60",
         "temperature": f"{TEMPERATURE}K",
         "platform": "Reference",
     }
+
+
+def words(options: dict[str, Any]) -> list[str]:
+    """The command line of options."""
+    found = ["correct"]
+    for name, value in options.items():
+        found += [f"--{name.replace('_', '-')}", *(value if isinstance(value, list) else [value])]
+    return found
 
 
 def diatomic(pull: float = 0.0, bond: tuple[float, float] = MM) -> openmm.System:

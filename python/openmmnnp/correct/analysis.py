@@ -26,6 +26,7 @@ LEAST_SAMPLES = 10  # independent ones of each state
 MOST_DRIFT = 4.0  # standard errors between the estimates of the first and of the second half
 
 
+_NEGLIGIBLE = 1e-3  # kJ/mol: two models that are the same differ by rounding
 OVERLAP, SAMPLES, DRIFT = "overlap", "samples", "drift"
 
 
@@ -116,7 +117,7 @@ def _doubt(found: Estimate, halves_error: float) -> Doubt | None:
     if fewest < LEAST_SAMPLES:
         return Doubt(SAMPLES, f"there are {fewest} independent samples of a state, and {LEAST_SAMPLES} are needed")
     apart = abs(found.halves[0] - found.halves[1])
-    if not apart <= MOST_DRIFT * halves_error:
+    if not apart <= MOST_DRIFT * halves_error + _NEGLIGIBLE:
         return Doubt(DRIFT, f"the two halves of the samples differ by {apart / halves_error:.1f} standard errors")
     return None
 

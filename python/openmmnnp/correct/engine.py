@@ -43,8 +43,13 @@ def without_model(system: openmm.System) -> openmm.System:
     """The System at lambda = 0, where the model would be evaluated in vain."""
     plain = copy.deepcopy(system)
     for i in reversed(range(plain.getNumForces())):
-        if NNPForce.isinstance(plain.getForce(i)):
+        force = plain.getForce(i)
+        if NNPForce.isinstance(force):
             plain.removeForce(i)
+            continue
+        for k in range(getattr(force, "getNumGlobalParameters", lambda: 0)()):
+            if force.getGlobalParameterName(k) == LAMBDA:
+                force.setGlobalParameterDefaultValue(k, 0.0)
     return plain
 
 

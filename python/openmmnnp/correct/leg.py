@@ -10,7 +10,7 @@ from ..simulate.progress import Bar
 from ..simulate.protocol import PRODUCTION, Phase, integrator, phase_system
 from .engine import Engine, seed_of, without_model
 from .options import BAR
-from .prepare import Job, Prepared, check_unchanged, load, plain_parameters, prepare
+from .prepare import Job, Prepared, check_unchanged, load, prepare
 from .store import EQUILIBRATED, FORWARD, REVERSE, SAMPLED, Frame, LegFolder, read_frame, write_frame
 
 Piece = tuple[int, Callable[[int], None]]  # steps, and what runs so many of them
@@ -29,8 +29,7 @@ def run_leg(job: Job) -> None:
         record = folder.read_record()
         check_unchanged(job, record)
         if record is None:
-            with Bar(f"{job.title}: building", unit="steps") as bar:
-                prepare(job, folder, lambda text: bar.advance(1, label=f"{job.title}: {text}"))
+            prepare(job, folder)
             record = folder.read_record()
             assert record is not None
         folder.write_record(dict(record) | {"options": job.options.to_mapping()})  # some may change
@@ -168,8 +167,6 @@ class Leg:
         if name not in self._engines:
             options = self._options.of_leg(self._job.leg)
             system = self._prepared.system if name == "full" else without_model(self._prepared.system)
-            if name != "full":
-                plain_parameters(system)
             phase = Phase(PRODUCTION, "NPT", 0, self._pressure)
             if name == "restrained":
                 phase = Phase("nvt", "NVT, restrained", 0, None, restrained=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..simulate.checkpoint import sync, write_text
 from ..simulate.folder import now, sha256, versions
 from ..simulate.options import kind
 from ..simulate.prepare import choose_platform, find_force
+from ..simulate.progress import Bar
 from ..simulate.protocol import minimize
 from ..simulate.select import solutes
 from .engine import group_by_lambda, without_model
@@ -90,37 +91,34 @@ def _inputs(options: CorrectOptions) -> dict[str, str]:
     return {name: sha256(path) for name, path in paths.items() if path.is_file()}
 
 
-def prepare(job: Job, folder: LegFolder, said: Callable[[str], None]) -> None:
+def prepare(job: Job, folder: LegFolder) -> None:
     """Build the leg and minimize it, and write all that is needed to run it.
 
     Raises ValueError for inputs that do not fit, OpenMMException where OpenMM or the model fails.
     """
     options = job.options.of_leg(job.leg)
-    built = build(options, said, flexible=True)
-    _check_flexible(built, job)
-    said("interpolating between MM and the model")
-    force = NNPForce(str(options.model))
-    force.setModelByReference(True)
-    mixed = createMixedSystem(built.topology, built.system, built.atoms, force, interpolate=True)
-    group_by_lambda(mixed)
+    with Bar(f"{job.title}: building", unit="steps") as bar:
+        built = build(options, lambda text: bar.advance(1, label=f"{job.title}: {text}"), flexible=True)
+        _check_flexible(built, job)
+        mixed = _mixed(built, job)
+        bar.advance(1, label=f"{job.title}: built")
     platform, properties = choose_platform(options)
     positions = np.array(built.positions.value_in_unit(unit.nanometer))
-    check_linear(mixed, positions, platform, properties)
     if options.minimize_steps:
-        label = f"{job.title}: minimizing"
         plain = without_model(mixed)
-        plain_parameters(plain)
+        label = f"{job.title}: minimizing"
         positions = minimize(plain, positions, label, options.minimize_steps, platform, properties)
+    check_linear(mixed, positions, platform, properties)
     _write(job, folder, built, mixed, positions)
     _check_same_molecule(folder)
 
 
-def plain_parameters(system: openmm.System) -> None:
-    """Make lambda = 0 the default of a System."""
-    for force in system.getForces():
-        for i in range(getattr(force, "getNumGlobalParameters", lambda: 0)()):
-            if force.getGlobalParameterName(i) == LAMBDA:
-                force.setGlobalParameterDefaultValue(i, 0.0)
+def _mixed(built: Complex, job: Job) -> openmm.System:
+    force = NNPForce(str(job.options.model))
+    force.setModelByReference(True)
+    mixed = createMixedSystem(built.topology, built.system, built.atoms, force, interpolate=True)
+    group_by_lambda(mixed)
+    return mixed
 
 
 def _check_flexible(built: Complex, job: Job) -> None:

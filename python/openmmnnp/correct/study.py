@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -113,12 +114,14 @@ def _resolved(options: CorrectOptions) -> CorrectOptions:
 
 
 def _run(jobs: Sequence[Job], options: CorrectOptions) -> None:
-    with Bar("legs", len(jobs), "legs") as bar:
+    side_by_side = options.workers > 1 or options.cluster is not None  # else each leg shows how far it is
+    with Bar("legs", len(jobs), "legs") if side_by_side else contextlib.nullcontext() as bar:
         for outcome in run_all(jobs, options.workers, options.cluster, options.retries):
-            bar.advance(1)
             text = f"failed: {outcome.error}" if outcome.error else "done"
             tries = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
             print(f"{outcome.job.title}: {text}{tries}", flush=True)
+            if bar is not None:
+                bar.advance(1)
 
 
 def _say(found: Sequence[Result], out: Path) -> None:
