@@ -27,6 +27,7 @@ from openmmnnp.correct.engine import Engine, group_by_lambda
 from openmmnnp.correct.prepare import Job
 from openmmnnp.correct.store import FORWARD, Frame, LegFolder, Table
 from openmmnnp.correct.table import KJ_PER_KCAL
+from pages import run_page
 from simulations import write_job
 
 pytest.importorskip("pymbar", reason="needs pymbar: pip install 'openmm-nnp[correct]'")
@@ -336,6 +337,10 @@ def test_ligands_side_by_side_on_a_cluster(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump(alone | {"ligands": {"one": {}}}))
     assert main(["correct", "--config", str(config)]) == 0
     assert read_results(alone["out"])[0] == one
+
+
+def test_the_page(tmp_path: Path) -> None:
+    assert "exact -1.24" in run_page(Path(__file__).parents[2] / "examples" / "correct.md", tmp_path)
 
 
 # Pieces

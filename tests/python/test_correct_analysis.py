@@ -111,6 +111,8 @@ def test_a_model_that_is_mm() -> None:
     rounding = np.random.default_rng(3).normal(0, 1e-12, 50)
     found = bar(5.0 + rounding, -5.0 + rounding, T)
     assert found.doubt is None and found.value == pytest.approx(5.0, abs=1e-9) and found.error < 1e-3
+    found = mbar([0.0, 0.5, 1.0], [5.0 + rounding] * 3, T)
+    assert found.doubt is None and found.value == pytest.approx(5.0, abs=1e-9) and found.error < 1e-3
 
 
 @pytest.mark.parametrize("widths", [(1.0, 1.0), (1.0, 1.6)])

@@ -128,6 +128,9 @@ def _bar(forward: Floats, reverse: Floats, temperature: float) -> tuple[float, f
     kt = GAS_CONSTANT * temperature
     if min(len(forward), len(reverse)) == 0:
         return math.nan, math.nan
+    gaps = np.concatenate([forward, -reverse])
+    if np.ptp(gaps) < _NEGLIGIBLE:
+        return float(gaps.mean()), 0.0
     # Absolute energies of a model would cost digits, and pymbar's tolerance is relative: the result is about 10 kT.
     zero = float(forward.mean() - reverse.mean()) / 2 - 10 * kt
     works = (forward - zero) / kt, (reverse + zero) / kt
@@ -149,6 +152,8 @@ def _mbar(lambdas: Sequence[float], gaps: Sequence[Floats], temperature: float) 
     every = np.concatenate(gaps)
     middle = float(every.mean())
     u = np.asarray(lambdas)[:, None] * (every - middle)[None] / kt
+    if np.ptp(every) < _NEGLIGIBLE:
+        return (lambdas[-1] - lambdas[0]) * middle, 0.0, _overlap(u, counts, np.zeros(len(gaps)))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:

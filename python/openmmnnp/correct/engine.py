@@ -142,7 +142,7 @@ class Engine:
         """The work (kJ/mol) of a switch of lambda, and the mean dE/dlambda in PROFILE parts of it.
 
         The work is the sum of the changes of the energy at each step of lambda, taken at once before each step of
-        dynamics (G. E. Crooks, J. Stat. Phys. 1998, 90, 1481, eq 5). There is no dynamics before the first and after
+        dynamics (G. E. Crooks, J. Stat. Phys. 1998, 90, 1481). There is no dynamics before the first and after
         the last of them, so that a switch back goes through the same steps in reverse.
         """
         width = (last - first) / steps

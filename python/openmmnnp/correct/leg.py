@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ..simulate.progress import Bar
@@ -12,8 +10,6 @@ from .engine import Engine, seed_of, without_model
 from .options import BAR
 from .prepare import Job, Prepared, check_unchanged, load, prepare
 from .store import EQUILIBRATED, FORWARD, REVERSE, SAMPLED, Frame, LegFolder, read_frame, write_frame
-
-Piece = tuple[int, Callable[[int], None]]  # steps, and what runs so many of them
 
 
 def run_leg(job: Job) -> None:
@@ -183,8 +179,5 @@ class Leg:
 
 def _part(parts: list[tuple[str, int]], done: int) -> tuple[str, int]:
     """The part of a sequence of parts in which so many steps are done, and how many are left in it."""
-    for name, length in parts:
-        if done < length:
-            return name, length - done
-        done -= length
-    raise AssertionError("all parts are done")
+    first, *others = parts
+    return (first[0], first[1] - done) if done < first[1] else _part(others, done - first[1])
