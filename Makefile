@@ -45,7 +45,7 @@ $(bin)/.tests: $(bin)/.tools
 	mkdir -p $(vendors)
 	echo $(abspath $(VENV))/lib/libintelocl.so > $(vendors)/intel.icd
 	$(bin)/pip install --quiet --no-deps openmmml==1.8 openmmtools torchani==2.9.0
-	$(bin)/pip install --quiet h5py huggingface_hub
+	$(bin)/pip install --quiet h5py huggingface_hub pymbar distributed
 	touch $@
 
 install: $(bin)/.installed

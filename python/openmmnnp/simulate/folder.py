@@ -114,6 +114,11 @@ class RunFolder:
 
 def options_from_yaml(path: Path) -> dict[str, Any]:
     """Options by name from a file of options, or from a run.yaml. Raises ValueError."""
+    return read_values(mapping_from_yaml(path))
+
+
+def mapping_from_yaml(path: Path) -> dict[str, Any]:
+    """Options by name as YAML holds them. Raises ValueError."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -122,7 +127,7 @@ def options_from_yaml(path: Path) -> dict[str, Any]:
         values = values["options"]
     if not isinstance(values, dict):
         raise ValueError(f"--config {path} must hold options by name, like 'time: 1ns'")
-    return read_values(values)
+    return values
 
 
 def check_unchanged(options: Options, given: Mapping[str, Any], folder: Path) -> None:
