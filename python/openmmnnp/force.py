@@ -434,9 +434,9 @@ class NNPForce(openmm.Force):
     def setSkin(self, skin: Any) -> None:
         """Set how far beyond the model's cutoff pairs are kept as candidates for edges (default 0.1 nm).
 
-        ``skin`` is a length, or a number in nm. Candidates are found again when a particle has moved by half of it. It
-        changes the speed and no result; more than the cutoff counts as the cutoff. Raises OpenMMException if it is
-        negative or not finite.
+        Charges beyond mm_cutoff likewise. ``skin`` is a length, or a number in nm. Candidates are found again when a
+        particle has moved by half of it. It changes the speed and no result; more than the cutoff counts as the cutoff.
+        Raises OpenMMException if it is negative or not finite.
         """
         _core.setSkin(self._address, _nanometers(skin))
 

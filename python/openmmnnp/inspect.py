@@ -30,13 +30,16 @@ _SHAPES: Mapping[str, str] = {
     "types": "[n]",
     "edges": "[2, e]",
     "shifts": "[e, 3]",
+    "mm_positions": "[m, 3]",
+    "mm_charges": "[m]",
     "forces": "[n, 3]",
+    "mm_forces": "[m, 3]",
     "atomic_energy": "[n]",
     "charges": "[n]",
 }
 _EDGES = {"edges": "full", "shifts": "cell", "edge capacity": "dynamic", "small box": "images"}
 _SCALARS = ("charge", "multiplicity", "energy", "energy_std")
-_LENGTHS = ("positions", "box")
+_LENGTHS = ("positions", "box", "mm_positions")
 # What torch itself brings; anything else has to be loaded before the program.
 _OWN_OPERATORS = frozenset(("aten", "prim", "prims", "inductor", "quantized", "profiler", "higher_order", "onednn"))
 _OPERATOR = re.compile(r"\bops\.(\w+)\.(\w+)")
@@ -171,6 +174,7 @@ def _numbers(spec: ModelSpec) -> dict[str, Any]:
         "atoms": _formula(spec.atomic_numbers),
         "types": spec.type_map,
         "cutoff": None if spec.cutoff is None else f"{spec.cutoff:g} {spec.length_unit}",
+        "mm cutoff": None if spec.mm_cutoff is None else f"{spec.mm_cutoff:g} {spec.length_unit}",
     }
     if "edges" in spec.inputs:
         values |= {label: getattr(spec, label.replace(" ", "_")) or default for label, default in _EDGES.items()}
@@ -193,18 +197,16 @@ def _input(spec: ModelSpec, name: str) -> dict[str, str]:
     index = name == "edges" or (name == "shifts" and spec.shifts in (None, "cell"))
     dtype = "int64" if integer else (spec.index_dtype or "int64") if index else spec.dtype
     length = name in _LENGTHS or (name == "shifts" and spec.shifts == "cartesian")
-    unit = spec.length_unit if length else "e" if name == "charge" else ""
+    unit = spec.length_unit if length else "e" if name in ("charge", "mm_charges") else ""
     return {"name": name, "dtype": dtype, "shape": _shape(spec, name), "unit": unit}
 
 
 def _output(spec: ModelSpec, name: str) -> dict[str, str]:
-    units = {"energy": spec.energy_unit, "forces": f"{spec.energy_unit}/{spec.length_unit}"} | spec.output_units
+    force = f"{spec.energy_unit}/{spec.length_unit}"
+    units = {"energy": spec.energy_unit, "forces": force, "mm_forces": force} | spec.output_units
     if name.startswith(COMPONENT_FORCES):
-        return {
-            "name": name,
-            "shape": "",
-            "unit": f"{units.get(name.removeprefix(COMPONENT_FORCES), '1')}/{spec.length_unit}",
-        }
+        unit = units.get(name.removeprefix(COMPONENT_FORCES), "1")
+        return {"name": name, "shape": "", "unit": f"{unit}/{spec.length_unit}"}
     derivative = f"{spec.energy_unit} per unit of it" if name.startswith(DERIVATIVE) else ""
     return {"name": name, "shape": _shape(spec, name), "unit": units.get(name, derivative)}
 

@@ -192,9 +192,9 @@ public:
     /** Evaluations before a graph is captured. */
     void setCudaGraphWarmupSteps(int steps);
     int getCudaGraphWarmupSteps() const;
-    /** Distance in nm beyond the model's cutoff up to which pairs are kept as candidates for edges (default 0.1 nm).
-        They are found again when a particle has moved by half of it.  It changes the speed and no result; more than
-        the cutoff counts as the cutoff. */
+    /** Distance in nm beyond the model's cutoff up to which pairs are kept as candidates for edges, and beyond its
+        mm_cutoff up to which charges are (default 0.1 nm).  They are found again when a particle has moved by half of
+       it.  It changes the speed and no result; more than the cutoff counts as the cutoff. */
     void setSkin(double skin);
     double getSkin() const;
     /** On OpenCL, where the model runs on the host: find edges with kernels on the device all the same (default

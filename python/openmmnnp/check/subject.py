@@ -192,6 +192,8 @@ def _force(spec: ModelSpec | None, sample: Sample, path: Path) -> NNPForce:
         force.setAtomicNumbers(sample.numbers)
     if sample.types is not None:
         force.setTypes(sample.types)
+    if spec is not None and spec.takes_charges:
+        force.setMMCharges([], [])
     for name, value in sample.parameters.items():
         force.addGlobalParameter(name, value)
     force.setUsesPeriodicBoundaryConditions(sample.box is not None)
