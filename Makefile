@@ -44,8 +44,8 @@ $(bin)/.tests: $(bin)/.tools
 	    $(opencl_packages)
 	mkdir -p $(vendors)
 	echo $(abspath $(VENV))/lib/libintelocl.so > $(vendors)/intel.icd
-	$(bin)/pip install --quiet --no-deps openmmtools torchani==2.9.0
-	$(bin)/pip install --quiet h5py huggingface_hub
+	$(bin)/pip install --quiet --no-deps openmmml==1.8 openmmtools torchani==2.9.0
+	$(bin)/pip install --quiet h5py huggingface_hub pymbar distributed
 	touch $@
 
 install: $(bin)/.installed
@@ -93,6 +93,10 @@ endif
 
 bench-family-%: $(VENV)-%/.installed install
 	OPENMM_CPU_THREADS=1 $(VENV)-$*/bin/python tests/benchmarks/families.py $*
+
+# Allegro comes with NequIP's environment.
+bench-family-allegro: $(VENV)-nequip/.installed install
+	OPENMM_CPU_THREADS=1 $(VENV)-nequip/bin/python tests/benchmarks/families.py allegro
 
 clean:
 	rm -rf $(VENV) $(families:%=$(VENV)-%) build

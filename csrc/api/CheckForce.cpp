@@ -1,5 +1,7 @@
 #include "api/CheckForce.h"
+#include "api/CheckCollectiveVariable.h"
 #include "api/LinkAtoms.h"
+#include "api/MMChargeOptions.h"
 #include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
 #include <algorithm>
@@ -160,13 +162,16 @@ void checkForce(const NNPForce& force, const OpenMM::System& system) {
     checkParticles(force, numParticles);
     checkLinkAtoms(force, system);
     checkDerivatives(force);
+    checkCollectiveVariable(force);
     const int n = force.usesSubset() ? static_cast<int>(force.getParticles().size()) : numParticles;
     const std::vector<int>& numbers = force.getAtomicNumbers();
     if (!numbers.empty())
         checkLength(numbers, n, count(n, "particle"), "atomic numbers", "setAtomicNumbers()");
+    checkMMParticles(force, numParticles);
     if (!force.hasModelSpec())
         return;
     const ModelSpec& spec = force.getModelSpec();
+    checkMMCharges(force, system);
     checkAtoms(force, spec, n);
     checkPeriodicity(force, spec);
     checkParameters(force, spec);

@@ -18,6 +18,11 @@ bool sameBonds(const NNPForce& a, const NNPForce& b) {
     return true;
 }
 
+bool sameVariable(const NNPForce& a, const NNPForce& b) {
+    return a.getCollectiveVariable() == b.getCollectiveVariable() &&
+           a.getCollectiveVariableComponent() == b.getCollectiveVariableComponent();
+}
+
 bool sameParameters(const NNPForce& a, const NNPForce& b) {
     if (a.getNumGlobalParameters() != b.getNumGlobalParameters() ||
         a.getNumEnergyParameterDerivatives() != b.getNumEnergyParameterDerivatives())
@@ -40,12 +45,15 @@ bool sameStructure(const NNPForce& a, const NNPForce& b) {
            a.getLinkAtoms() == b.getLinkAtoms() &&
            a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() &&
            a.getOutputsForces() == b.getOutputsForces() && a.getSkin() == b.getSkin() &&
-           a.getDeviceNeighbors() == b.getDeviceNeighbors() && sameBonds(a, b) && sameParameters(a, b);
+           a.getDeviceNeighbors() == b.getDeviceNeighbors() && a.usesMMCharges() == b.usesMMCharges() &&
+           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() && sameVariable(a, b) &&
+           sameBonds(a, b) && sameParameters(a, b);
 }
 
 bool sameModelInputs(const NNPForce& a, const NNPForce& b) {
     return a.getModelHash() == b.getModelHash() && a.getAtomicNumbers() == b.getAtomicNumbers() &&
-           a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() && a.getMultiplicity() == b.getMultiplicity();
+           a.getTypes() == b.getTypes() && a.getCharge() == b.getCharge() &&
+           a.getMultiplicity() == b.getMultiplicity() && a.getMMCharges() == b.getMMCharges();
 }
 
 } // namespace openmmnnp

@@ -191,6 +191,41 @@ const std::vector<LinkAtom>& NNPForce::getLinkAtoms() const {
     return linkAtoms;
 }
 
+void NNPForce::setMMCharges(const std::vector<int>& newParticles, const std::vector<double>& newCharges) {
+    if (newParticles.size() != newCharges.size())
+        throw OpenMM::OpenMMException("NNPForce: setMMCharges() was given " + std::to_string(newParticles.size()) +
+                                      " particles and " + std::to_string(newCharges.size()) +
+                                      " charges; give one charge for each particle.");
+    for (size_t i = 0; i < newCharges.size(); i++)
+        if (!std::isfinite(newCharges[i]))
+            throw OpenMM::OpenMMException("NNPForce: setMMCharges() was given the charge " +
+                                          std::to_string(newCharges[i]) + " for particle " +
+                                          std::to_string(newParticles[i]) + ", but a finite number is needed.");
+    mmParticles = newParticles;
+    mmCharges = newCharges;
+    mmChargesWereSet = true;
+}
+
+bool NNPForce::usesMMCharges() const {
+    return mmChargesWereSet;
+}
+
+const std::vector<int>& NNPForce::getMMParticles() const {
+    return mmParticles;
+}
+
+const std::vector<double>& NNPForce::getMMCharges() const {
+    return mmCharges;
+}
+
+void NNPForce::setMMPeriodic(std::optional<bool> isPeriodic) {
+    mmPeriodic = isPeriodic;
+}
+
+const std::optional<bool>& NNPForce::getMMPeriodic() const {
+    return mmPeriodic;
+}
+
 void NNPForce::setUsesPeriodicBoundaryConditions(bool usesPeriodic) {
     periodic = usesPeriodic;
 }
@@ -252,6 +287,22 @@ const std::string& NNPForce::getScaleParameter() const {
 
 std::optional<double> NNPForce::getScaleParameterDefaultValue() const {
     return scaleParameterDefault;
+}
+
+void NNPForce::setCollectiveVariable(const std::string& output, int component) {
+    if (component < 0)
+        throw OpenMM::OpenMMException("NNPForce: setCollectiveVariable() was given the component " +
+                                      std::to_string(component) + ", but 0 or more is needed.");
+    collectiveVariable = output;
+    collectiveVariableComponent = component;
+}
+
+const std::string& NNPForce::getCollectiveVariable() const {
+    return collectiveVariable;
+}
+
+int NNPForce::getCollectiveVariableComponent() const {
+    return collectiveVariableComponent;
 }
 
 void NNPForce::setOutputsForces(bool outputs) {

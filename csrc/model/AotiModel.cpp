@@ -6,10 +6,11 @@ namespace openmmnnp {
 
 namespace {
 
-const std::string derivativePrefix = "parameter_derivative.";
+const std::string derivativePrefix = "parameter_derivative.", forcesPrefix = "forces.";
 
 bool isDerivative(const std::string& output) {
-    return output == "forces" || output.compare(0, derivativePrefix.size(), derivativePrefix) == 0;
+    return output == "forces" || output == "mm_forces" || output.compare(0, forcesPrefix.size(), forcesPrefix) == 0 ||
+           output.compare(0, derivativePrefix.size(), derivativePrefix) == 0;
 }
 
 /** Deletes the tensors that an evaluation gave, also if reading them throws. */
@@ -40,6 +41,13 @@ AotiModel::AotiModel(const ModelFile& file, const ModelDevice& device, int compu
     if (!spec.hasOutput("forces"))
         throw ModelError("The package's spec has no output 'forces'; a compiled model must give them. Export it with "
                          "openmmnnp.export, which adds them.");
+    if (spec.hasInput("mm_positions") && !spec.hasOutput("mm_forces"))
+        throw ModelError("The package's spec has the input 'mm_positions' and no output 'mm_forces'; a compiled model "
+                         "must give them. Export it with openmmnnp.export, which adds them.");
+    if (!spec.hasOutput("energy") && !spec.hasOutput("atomic_energy"))
+        throw ModelError(
+            "The package's spec has no output 'energy'; a compiled model of collective variables must give "
+            "it, their sum, to be checked with. Export it with openmmnnp.export, which adds it.");
     fullEntry = open(file, package, package.full, false);
     if (!package.energy.library.empty())
         energyEntry = open(file, package, package.energy, true);

@@ -159,9 +159,13 @@ void sort(const Archive& archive, const std::string& name, AotiPackage::Entry& e
         entry.library = name;
     } else if (endsWith(name, "_metadata.json"))
         entry.metadata = name;
-    else if (endsWith(name, ".json"))
+    else if (endsWith(name, ".json")) {
+        if (!entry.operatorList.empty())
+            throw ModelError("The package holds more than one list of operators ('" + entry.operatorList + "', '" +
+                             name + "'); compile one model per package.");
+        entry.operatorList = name;
         entry.operators = readOperators(archive, name);
-    else if (isKernel(name))
+    } else if (isKernel(name))
         addKernel(entry.kernels, name);
 }
 

@@ -18,6 +18,7 @@ struct AotiPackage {
         std::vector<std::string> kernels;
         /** What it calls without its being compiled into it, by the number of the call. */
         std::vector<const TensorOperator*> operators;
+        std::string operatorList; // the entry that names them
     };
     Entry full;               // gives all outputs
     Entry energy;             // in the folder `energy`: gives neither forces nor derivatives; empty if there is none

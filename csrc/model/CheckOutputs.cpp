@@ -29,6 +29,12 @@ void checkForcesOutput(const TensorView& output, int numParticles) {
                          std::to_string(numParticles) + ", 3] is needed.");
 }
 
+void checkMMForcesOutput(const TensorView& output, int numCharges) {
+    if (!isReal(output) || output.rank != 2 || output.sizes[0] != numCharges || output.sizes[1] != 3)
+        throw ModelError("The model returned mm_forces that are " + output.describe() + ", but float32 or float64 [" +
+                         std::to_string(numCharges) + ", 3] is needed.");
+}
+
 void checkDerivativeOutput(const TensorView& output, const std::string& name) {
     if (!isReal(output) || output.count() != 1)
         throw ModelError("The model returned the output '" + name + "' that is " + output.describe() +

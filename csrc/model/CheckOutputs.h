@@ -15,6 +15,8 @@ void checkEnergyOutput(const TensorView& output);
 void checkAtomicEnergyOutput(const TensorView& output, int numParticles);
 /** [n][3], float32 or float64. */
 void checkForcesOutput(const TensorView& output, int numParticles);
+/** [m][3], float32 or float64, padding included. */
+void checkMMForcesOutput(const TensorView& output, int numCharges);
 /** One number, float32 or float64, of any rank. */
 void checkDerivativeOutput(const TensorView& output, const std::string& name);
 /** Any shape; float32, float64, int32 or int64. */

@@ -34,8 +34,9 @@ void downloadTo(void* target, void* source, DType dtype, int64_t count, const Mo
 } // namespace
 
 DeviceEvaluation::DeviceEvaluation(std::shared_ptr<Model> sharedModel, int numParticles,
-                                   std::vector<int> particleIndices, const std::vector<std::string>& derivativeNames)
-    : Evaluation(std::move(sharedModel), numParticles, std::move(particleIndices), derivativeNames),
+                                   std::vector<int> particleIndices, const std::vector<std::string>& derivativeNames,
+                                   const Component& chosen)
+    : Evaluation(std::move(sharedModel), numParticles, std::move(particleIndices), derivativeNames, chosen),
       ownInputs(model->getSpec().inputs.size()), deviceViews(ownInputs.size()), extraTensors(extras.size()) {
     if (sumsEnergy)
         throw ModelError("The model gives the energy of each particle ('atomic_energy') and not their sum, which a "
@@ -64,6 +65,10 @@ TensorView DeviceEvaluation::viewOf(size_t i) {
         return TensorView::contiguous(memory.edges, view.dtype, {2, memory.edgeCapacity});
     if (name == "shifts" && memory.shifts != nullptr)
         return TensorView::contiguous(memory.shifts, view.dtype, {memory.edgeCapacity, 3});
+    if (name == "mm_positions" && memory.mmPositions != nullptr)
+        return TensorView::contiguous(memory.mmPositions, view.dtype, {memory.mmCapacity, 3});
+    if (name == "mm_charges" && memory.mmCharges != nullptr)
+        return TensorView::contiguous(memory.mmCharges, view.dtype, {memory.mmCapacity});
     // Each in memory of its own: compiled kernels are fastest where data begin at a multiple of 16 bytes.
     if (!ownInputs[i].isDefined())
         ownInputs[i] = TorchTensor::allocateLike(view, view.dtype, model->getDevice());
@@ -106,16 +111,23 @@ void DeviceEvaluation::run(bool forcesWanted) {
 }
 
 void DeviceEvaluation::enqueue() {
-    model->evaluate(deviceViews, {wantsForces, &derivativeInputs, stream}, *this);
+    model->evaluate(deviceViews, request(wantsForces, stream), *this);
 }
 
 void DeviceEvaluation::read(const std::vector<TensorView>& outputs) {
     if (wantsForces) {
-        checkForcesOutput(outputs[forcesOutput], inputs.getNumParticles());
-        copyResult(forcesOutput, outputs[forcesOutput], memory.forces);
+        const TensorView ours = component.of(outputs[forcesOutput], 2);
+        checkForcesOutput(ours, inputs.getNumParticles());
+        copyResult(forcesOutput, ours, memory.forces);
     }
-    checkEnergyOutput(outputs[energyOutput]);
-    copyResult(energyOutput, outputs[energyOutput], memory.energy);
+    if (wantsForces && mmForcesOutput >= 0) {
+        checkMMForcesOutput(outputs[mmForcesOutput], static_cast<int>(getNumPassedCharges()));
+        if (memory.mmForces != nullptr)
+            copyResult(mmForcesOutput, outputs[mmForcesOutput], memory.mmForces);
+    }
+    const TensorView ours = component.of(outputs[energyOutput], 0);
+    checkEnergyOutput(ours);
+    copyResult(energyOutput, ours, memory.energy);
     for (size_t i = 0; i < derivatives.size(); i++) {
         const int output = derivativeOutputs[i];
         checkDerivativeOutput(outputs[output], model->getOutputNames()[output]);
@@ -125,8 +137,17 @@ void DeviceEvaluation::read(const std::vector<TensorView>& outputs) {
         copyExtra(i, outputs[extras[i].output]);
 }
 
+/** With padding; on the host where the device has no arrays of the caller's. */
+int64_t DeviceEvaluation::getNumPassedCharges() const {
+    return memory.mmPositions != nullptr ? memory.mmCapacity : inputs.getMM() ? inputs.getMM()->getNumPassed() : 0;
+}
+
 void DeviceEvaluation::copyResult(int output, const TensorView& view, double* target) {
-    model->copyOutput(output, view.sameShape(target, DType::Float64));
+    const TensorView place = view.sameShape(target, DType::Float64);
+    if (component.isEnergy())
+        model->copyOutput(output, place);
+    else // a part of the output
+        TorchTensor::wrap(place, model->getDevice()).copyFrom(TorchTensor::wrap(view, model->getDevice()), false);
 }
 
 void DeviceEvaluation::copyExtra(size_t index, const TensorView& view) {
@@ -153,24 +174,33 @@ const Evaluation::Extra* DeviceEvaluation::findExtra(const std::string& name) {
     return Evaluation::findExtra(name);
 }
 
-/** Energy, derivatives, forces. */
+/** Energy, derivatives, forces, forces on charges. */
 std::vector<double> DeviceEvaluation::download() {
     const TorchScope scope(model->getDevice(), stream);
     const ModelDevice& device = model->getDevice();
-    std::vector<double> values(1 + derivatives.size() + (wantsForces ? forces.size() : 0));
+    const size_t first = 1 + derivatives.size(), numForces = wantsForces ? forces.size() : 0;
+    const size_t numMM = wantsForces && memory.mmForces != nullptr ? 3 * getNumPassedCharges() : 0;
+    std::vector<double> values(first + numForces + numMM);
     downloadTo(values.data(), memory.energy, DType::Float64, 1, device);
     if (!derivatives.empty())
         downloadTo(values.data() + 1, memory.derivatives, DType::Float64, derivatives.size(), device);
     if (wantsForces)
-        downloadTo(values.data() + 1 + derivatives.size(), memory.forces, DType::Float64, forces.size(), device);
+        downloadTo(values.data() + first, memory.forces, DType::Float64, numForces, device);
+    if (numMM > 0)
+        downloadTo(values.data() + first + numForces, memory.mmForces, DType::Float64, numMM, device);
     return values;
 }
 
 void DeviceEvaluation::waitForResults() {
     const std::vector<double> values = download();
     adopt(values.data());
-    if (withForces)
-        std::copy_n(values.end() - forces.size(), forces.size(), forces.begin());
+    if (withForces) {
+        const auto begin = values.begin() + static_cast<std::ptrdiff_t>(1 + derivatives.size());
+        std::copy_n(begin, forces.size(), forces.begin());
+        mmForces.assign(begin + static_cast<std::ptrdiff_t>(forces.size()), values.end());
+        if (inputs.getMM() != nullptr)
+            mmForces.resize(std::min(mmForces.size(), 3 * static_cast<size_t>(inputs.getMM()->getCount())));
+    }
     checkFinite(numEvaluations);
     keepEnergy(numEvaluations);
 }
@@ -197,6 +227,11 @@ void DeviceEvaluation::throwFailure(const Failure& failure) {
     invalidate();
     checkPositions();
     checkFinite(failure.evaluation);
+    if (failure.charge >= 0)
+        fail("force on the MM charge " + std::to_string(failure.charge) +
+                 " of those near, in ascending order of particles, is not finite or larger than OpenMM's fixed-point "
+                 "numbers can hold on this platform,",
+             -1, failure.evaluation);
     if (withForces)
         checkForcesBelow(failure.forceLimit, failure.evaluation);
     fail("results were found wrong on the device", -1, failure.evaluation);

@@ -26,6 +26,10 @@ public:
         void* edges = nullptr;         // [2][edgeCapacity] of the model's index dtype, if it takes edges
         void* shifts = nullptr;        // [edgeCapacity][3]
         int64_t edgeCapacity = 0;
+        void* mmPositions = nullptr; // [mmCapacity][3] of the model's dtype, if it takes charges and there are any
+        void* mmCharges = nullptr;   // [mmCapacity] likewise
+        double* mmForces = nullptr;  // [mmCapacity][3], written; null if nobody wants them
+        int64_t mmCapacity = 0;
     };
     /** Numbers of an evaluation that was found wrong on the device, in the model's units. */
     struct Failure {
@@ -37,11 +41,12 @@ public:
         const double* forces = nullptr;       // [n][3]
         const double* positions = nullptr;    // [n][3]
         const double* lastEnergies = nullptr; // [numLastEnergies], that of evaluation i at (i - 1) % numLastEnergies
+        int charge = -1;                      // one of the charges outside, if a force on it is wrong
     };
     static constexpr int numLastEnergies = Evaluation::numLastEnergies;
 
     DeviceEvaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {},
-                     const std::vector<std::string>& derivatives = {});
+                     const std::vector<std::string>& derivatives = {}, const Component& component = {});
     ~DeviceEvaluation() override;
     /**
      * Say where inputs and results lie and on which stream to work (CUstream of the primary context; null is the
@@ -79,6 +84,7 @@ private:
     TensorView viewOf(size_t input);
     void upload(size_t input);
     void uploadChanged();
+    int64_t getNumPassedCharges() const;
     void copyResult(int output, const TensorView& view, double* target);
     void copyExtra(size_t index, const TensorView& view);
 

@@ -11,17 +11,29 @@ namespace openmmnnp {
 
 namespace {
 
-const std::string derivativePrefix = "parameter_derivative.";
+const std::string derivativePrefix = "parameter_derivative.", forcesPrefix = "forces.";
+
+bool startsWith(const std::string& text, const std::string& prefix) {
+    return text.compare(0, prefix.size(), prefix) == 0;
+}
+
+std::string printForce(const double* f) {
+    return "(" + printNumber(f[0]) + ", " + printNumber(f[1]) + ", " + printNumber(f[2]) + ")";
+}
 
 } // namespace
 
 Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std::vector<int> particleIndices,
-                       const std::vector<std::string>& derivativeNames)
-    : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles),
-      sumsEnergy(model->findOutput("energy") < 0),
-      energyOutput(model->findOutput(sumsEnergy ? "atomic_energy" : "energy")),
-      forcesOutput(model->findOutput("forces")), forces(3 * static_cast<size_t>(numParticles)),
-      derivatives(derivativeNames.size()), particles(std::move(particleIndices)) {
+                       const std::vector<std::string>& derivativeNames, const Component& chosen)
+    : model(std::move(sharedModel)), inputs(model->getSpec(), numParticles), component(chosen),
+      sumsEnergy(component.isEnergy() && model->findOutput("energy") < 0),
+      energyOutput(model->findOutput(sumsEnergy             ? "atomic_energy"
+                                     : component.isEnergy() ? "energy"
+                                                            : component.output)),
+      forcesOutput(model->findOutput(component.getForcesOutput())),
+      mmForcesOutput(component.isEnergy() ? model->findOutput("mm_forces") : -1),
+      forces(3 * static_cast<size_t>(numParticles)), derivatives(derivativeNames.size()),
+      particles(std::move(particleIndices)) {
     const std::vector<std::string>& names = model->getSpec().inputs;
     for (const std::string& name : derivativeNames) {
         const auto input = std::find(names.begin(), names.end(), "parameters." + name);
@@ -32,10 +44,15 @@ Evaluation::Evaluation(std::shared_ptr<Model> sharedModel, int numParticles, std
                              "' was asked for, but the model does not give it: export the model with the output '" +
                              derivativePrefix + name + "'.");
     }
+    if (!component.isEnergy() && (energyOutput < 0 || forcesOutput < 0))
+        throw ModelError("The model does not give '" + component.getForcesOutput() +
+                         "', which the collective variable '" + component.output +
+                         "' needs: export it again with openmmnnp.export, the output being among the spec's "
+                         "'collective_variables'.");
     const std::vector<std::string>& outputs = model->getOutputNames();
     for (size_t i = 0; i < outputs.size(); i++)
-        if (outputs[i] != "energy" && outputs[i] != "forces" &&
-            outputs[i].compare(0, derivativePrefix.size(), derivativePrefix) != 0)
+        if (outputs[i] != "energy" && outputs[i] != "forces" && outputs[i] != "mm_forces" &&
+            !startsWith(outputs[i], derivativePrefix) && !startsWith(outputs[i], forcesPrefix))
             extras.push_back({outputs[i], static_cast<int>(i), {}, {}});
 }
 
@@ -55,7 +72,7 @@ void Evaluation::findNeighbors() {
 }
 
 void Evaluation::run(bool forcesWanted) {
-    if (valid && (withForces || !forcesWanted) && inputs.equalLast()) {
+    if (isAnswered(forcesWanted)) {
         numReused++;
         return;
     }
@@ -64,7 +81,7 @@ void Evaluation::run(bool forcesWanted) {
     checkPositions();
     {
         const WithoutInterpreterLock unlocked;
-        model->evaluate(inputs.getViews(), {forcesWanted, &derivativeInputs, nullptr}, *this);
+        model->evaluate(inputs.getViews(), request(forcesWanted, nullptr), *this);
     }
     keepEnergy(++numEvaluations);
     inputs.remember();
@@ -81,12 +98,18 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
         checkForcesOutput(outputs[forcesOutput], inputs.getNumParticles());
         outputs[forcesOutput].copyTo(forces.data());
     }
+    if (withForces && mmForcesOutput >= 0)
+        readMMForces(outputs[mmForcesOutput]);
     readEnergy(outputs[energyOutput]);
     for (size_t i = 0; i < derivatives.size(); i++) {
         checkDerivativeOutput(outputs[derivativeOutputs[i]], model->getOutputNames()[derivativeOutputs[i]]);
         outputs[derivativeOutputs[i]].copyTo(&derivatives[i]);
     }
     checkFinite(numEvaluations + 1);
+    readExtras(outputs);
+}
+
+void Evaluation::readExtras(const std::vector<TensorView>& outputs) {
     for (Extra& extra : extras) {
         const TensorView& output = outputs[extra.output];
         checkExtraOutput(output, extra.name);
@@ -94,6 +117,16 @@ void Evaluation::read(const std::vector<TensorView>& outputs) {
         extra.values.resize(output.count());
         output.copyTo(extra.values.data());
     }
+}
+
+/** Those on padding are left out. */
+void Evaluation::readMMForces(const TensorView& output) {
+    const MMInputs& mm = *inputs.getMM();
+    checkMMForcesOutput(output, mm.getNumPassed());
+    mmForces.reserve(3 * mm.getRoom());
+    mmForces.resize(3 * static_cast<size_t>(mm.getNumPassed()));
+    output.copyTo(mmForces.data());
+    mmForces.resize(3 * static_cast<size_t>(mm.getCount()));
 }
 
 void Evaluation::readEnergy(const TensorView& output) {
@@ -115,8 +148,9 @@ void Evaluation::checkFinite(long long evaluation) const {
             if (!std::isfinite(f[0] + f[1] + f[2]))
                 fail(describeForce(i), i, evaluation);
         }
+    checkMMForces(INFINITY, evaluation);
     if (!std::isfinite(energy))
-        fail("energy is " + printNumber(energy), -1, evaluation);
+        fail(component.describe() + " is " + printNumber(energy), -1, evaluation);
     for (size_t i = 0; i < derivatives.size(); i++)
         if (!std::isfinite(derivatives[i]))
             fail("output '" + model->getOutputNames()[derivativeOutputs[i]] + "' is " + printNumber(derivatives[i]), -1,
@@ -137,11 +171,17 @@ const Evaluation::Extra* Evaluation::findExtra(const std::string& name) {
 void Evaluation::checkPositions() const {
     const int bad = inputs.findNonFinitePosition();
     if (bad >= 0)
-        throw ModelError(
-            "The position of " + describeParticle(bad) +
-            " is not a finite number, before the model was evaluated: the simulation has blown up, or wrong "
-            "positions were set. " +
-            describeLastEnergies(numEvaluations + 1) + "Minimize first, or use a shorter time step.");
+        refusePosition(describeParticle(bad));
+    const int badCharge = inputs.getMM() ? inputs.getMM()->findNonFinitePosition() : -1;
+    if (badCharge >= 0)
+        refusePosition("particle " + std::to_string(inputs.getMM()->getParticle(badCharge)));
+}
+
+void Evaluation::refusePosition(const std::string& particle) const {
+    throw ModelError("The position of " + particle +
+                     " is not a finite number, before the model was evaluated: the simulation has blown up, or wrong "
+                     "positions were set. " +
+                     describeLastEnergies(numEvaluations + 1) + "Minimize first, or use a shorter time step.");
 }
 
 void Evaluation::checkForcesBelow(double limit, long long evaluation) const {
@@ -151,12 +191,22 @@ void Evaluation::checkForcesBelow(double limit, long long evaluation) const {
             fail(describeForce(particle) + ", more than OpenMM's fixed-point numbers can hold on this platform,",
                  particle, evaluation);
         }
+    checkMMForces(limit, evaluation);
+}
+
+void Evaluation::checkMMForces(double limit, long long evaluation) const {
+    for (size_t i = 0; withForces && i < mmForces.size(); i++)
+        if (!(std::abs(mmForces[i]) < limit)) {
+            const double* f = &mmForces[i - i % 3];
+            fail("force on the MM charge of particle " + std::to_string(inputs.getMM()->getParticle(i / 3)) + " is " +
+                     printForce(f) +
+                     (std::isinf(limit) ? "" : ", more than OpenMM's fixed-point numbers can hold on this platform,"),
+                 -1, evaluation);
+        }
 }
 
 std::string Evaluation::describeForce(int particle) const {
-    const double* f = &forces[3 * static_cast<size_t>(particle)];
-    return "force on " + describeParticle(particle) + " is (" + printNumber(f[0]) + ", " + printNumber(f[1]) + ", " +
-           printNumber(f[2]) + ")";
+    return "force on " + describeParticle(particle) + " is " + printForce(&forces[3 * static_cast<size_t>(particle)]);
 }
 
 void Evaluation::fail(const std::string& what, int particle, long long evaluation) const {
@@ -202,7 +252,7 @@ std::string Evaluation::describeNeighbor(int particle) const {
 /** Of the evaluations before this one. */
 std::string Evaluation::describeLastEnergies(long long before) const {
     const long long count = std::min<long long>(before - 1, numLastEnergies - 1);
-    if (count == 0)
+    if (count == 0 || !component.isEnergy())
         return "";
     std::string text = "The last good energies were";
     for (long long i = before - count; i < before; i++)

@@ -1,7 +1,7 @@
 #ifndef OPENMMNNP_EVALUATE_H_
 #define OPENMMNNP_EVALUATE_H_
 
-#include "model/Model.h"
+#include "model/Component.h"
 #include "model/ModelInputs.h"
 #include "neighbors/HostNeighbors.h"
 #include <array>
@@ -20,11 +20,11 @@ class OPENMMNNP_EXPORT Evaluation : protected OutputReader {
 public:
     /**
      * `particles` maps the model's particles to those of the System (empty: they are the same; those beyond its end are
-     * link atoms); `derivatives` names the parameters p for which dE/dp is wanted.  Throws ModelError if the model
-     * cannot give one.
+     * link atoms); `derivatives` names the parameters p for which dE/dp is wanted.  `component` is taken for the
+     * energy. Throws ModelError if the model cannot give one of these.
      */
     Evaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {},
-               const std::vector<std::string>& derivatives = {});
+               const std::vector<std::string>& derivatives = {}, const Component& component = {});
     virtual ~Evaluation() = default;
 
     ModelInputs& getInputs() {
@@ -57,6 +57,10 @@ public:
     const double* getForces() const {
         return forces.data(); // [n][3]
     }
+    /** Forces on the charges outside; in the order of MMInputs, without padding; null if the model takes none. */
+    const double* getMMForces() const {
+        return mmForcesOutput < 0 ? nullptr : mmForces.data(); // [m][3]
+    }
     const double* getDerivatives() const {
         return derivatives.data(); // [k]
     }
@@ -86,23 +90,33 @@ public:
 
 protected:
     void read(const std::vector<TensorView>& outputs) override;
+    void readExtras(const std::vector<TensorView>& outputs);
+    /** Does the last evaluation answer this one? */
+    bool isAnswered(bool forcesWanted) const {
+        return valid && (withForces || !forcesWanted) && inputs.equalLast();
+    }
+    Request request(bool forcesWanted, void* stream) const {
+        return {forcesWanted, component.isEnergy() ? -1 : energyOutput, &derivativeInputs, stream};
+    }
     /** Throw if a coordinate that the model is given is not finite. */
     void checkPositions() const;
     /** Throw if energy, forces (if they were wanted) or a derivative of this evaluation are not finite. */
     void checkFinite(long long evaluation) const;
     void checkForcesBelow(double limit, long long evaluation) const;
+    void checkMMForces(double limit, long long evaluation) const;
     [[noreturn]] void fail(const std::string& what, int particle, long long evaluation) const;
     void keepEnergy(long long evaluation);
 
     std::shared_ptr<Model> model;
     ModelInputs inputs;
     std::shared_ptr<HostNeighbors> neighbors;
-    const bool sumsEnergy; // over the output atomic_energy
-    int energyOutput, forcesOutput;
+    const Component component;
+    const bool sumsEnergy;                          // over the output atomic_energy
+    int energyOutput, forcesOutput, mmForcesOutput; // -1 if there is none
     std::vector<int> derivativeOutputs, derivativeInputs;
     std::vector<Extra> extras;
     double energy = 0;
-    std::vector<double> forces, derivatives;
+    std::vector<double> forces, mmForces, derivatives;
     bool valid = false, withForces = false;
     long long numEvaluations = 0, numReused = 0;
     static constexpr int numLastEnergies = 4;
@@ -110,6 +124,8 @@ protected:
 
 private:
     void readEnergy(const TensorView& output);
+    [[noreturn]] void refusePosition(const std::string& particle) const;
+    void readMMForces(const TensorView& output);
     std::string describeForce(int particle) const;
     std::string describeNeighbor(int particle) const;
     std::string describeParticle(int particle) const;

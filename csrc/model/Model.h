@@ -44,6 +44,8 @@ OPENMMNNP_EXPORT std::string describeShape(const std::vector<int64_t>& shape);
 /** What one evaluation must give. */
 struct Request {
     bool forces = true;
+    /** Output whose components `forces` are of, an index into Model::getOutputNames(); -1: of the energy. */
+    int forcesOf = -1;
     /** Give dE/dp as well for these inputs (indices into ModelSpec::inputs). */
     const std::vector<int>* derivatives = nullptr;
     /** CUstream of the device's primary context on which a CUDA model is enqueued; null is its default stream. */

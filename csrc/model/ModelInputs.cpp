@@ -10,12 +10,6 @@ bool isParameter(const std::string& input) {
     return input.compare(0, 11, "parameters.") == 0;
 }
 
-void refuseUnavailable(const std::string& input) {
-    if (input == "mm_positions" || input == "mm_charges")
-        throw ModelError("The model asks for the input '" + input +
-                         "' (electrostatic embedding), which this version of openmm-nnp does not give.");
-}
-
 } // namespace
 
 ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
@@ -24,6 +18,8 @@ ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
       integerBuffers(names.size()) {
     if (spec.hasInput("edges") || spec.hasInput("shifts"))
         edges.emplace(spec);
+    if (spec.hasInput("mm_positions"))
+        mm.emplace(spec);
     int elements = 3 * numParticles;
     if (spec.hasInput("box") || edges) {
         boxOffset = elements;
@@ -36,7 +32,6 @@ ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
     };
     int parameters = 0;
     for (size_t i = 0; i < names.size(); i++) {
-        refuseUnavailable(names[i]);
         if (names[i] == "positions")
             views.push_back(real(0, {numParticles, 3}));
         else if (names[i] == "box")
@@ -45,6 +40,8 @@ ModelInputs::ModelInputs(const ModelSpec& spec, int numParticles)
             views.push_back(real(parameterOffset + parameters++, {}));
         else if (isOfEdges(i))
             views.push_back(names[i] == "edges" ? edges->getEdges() : edges->getShifts());
+        else if (isOfMM(i))
+            views.push_back(names[i] == "mm_positions" ? mm->getPositions() : mm->getCharges());
         else {
             const bool perParticle = names[i] == "atomic_numbers" || names[i] == "types";
             integerBuffers[i].resize(perParticle ? numParticles : 1);
@@ -95,6 +92,12 @@ void ModelInputs::viewEdges() {
             views[i] = names[i] == "edges" ? edges->getEdges() : edges->getShifts();
 }
 
+void ModelInputs::viewMM() {
+    for (size_t i = 0; i < names.size(); i++)
+        if (isOfMM(i))
+            views[i] = names[i] == "mm_positions" ? mm->getPositions() : mm->getCharges();
+}
+
 void ModelInputs::setParameter(int index, double value) {
     setReal(parameterOffset + index, value);
 }
@@ -117,6 +120,11 @@ void ModelInputs::set(const std::string& input, const SpecArray& array) {
     if (isOfEdges(index)) {
         edges->set(input, array);
         viewEdges();
+        return;
+    }
+    if (isOfMM(index)) {
+        mm->set(input, array);
+        viewMM();
         return;
     }
     if (!integerBuffers[index].empty()) {

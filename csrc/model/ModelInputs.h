@@ -2,6 +2,7 @@
 #define OPENMMNNP_MODEL_INPUTS_H_
 
 #include "model/EdgeInputs.h"
+#include "model/MMInputs.h"
 #include "model/Model.h"
 #include <array>
 #include <optional>
@@ -59,6 +60,20 @@ public:
     int64_t getNumEdges() const {
         return edges ? edges->getNumEdges() : 0;
     }
+    /** The charges outside of the force's particles; null if the model takes none. */
+    MMInputs* getMM() {
+        return mm ? &*mm : nullptr;
+    }
+    const MMInputs* getMM() const {
+        return mm ? &*mm : nullptr;
+    }
+    /** Take charges, as MMInputs::choose() says. */
+    template <class Real>
+    void chooseMM(int count, const int* chosen, const Real* mmPositions) {
+        const double origin[3] = {getPosition(0, 0), getPosition(0, 1), getPosition(0, 2)};
+        mm->choose(count, chosen, mmPositions, origin);
+        viewMM();
+    }
     /** Value of the index-th parameter input. */
     void setParameter(int index, double value);
     /** A fixed input: atomic_numbers, types [n]; charge, multiplicity [].  Ignored if the model does not take it. */
@@ -72,17 +87,26 @@ public:
     }
     /** Is an input in the block of what changes from evaluation to evaluation (positions, box, parameters)? */
     bool isInBlock(size_t input) const {
-        return integerBuffers[input].empty() && !isOfEdges(input);
+        return integerBuffers[input].empty() && !isOfEdges(input) && !isOfMM(input);
     }
     /** A coordinate in the model's length unit. */
     double getPosition(int particle, int axis) const;
     /** Index of the first particle with a coordinate that is not finite, -1 if there is none. */
     int findNonFinitePosition() const;
     bool equalLast() const {
-        return block == last;
+        return block == last && (!mm || mm->equalLast());
     }
     void remember() {
         last = block;
+        if (mm)
+            mm->remember();
+    }
+    /** The bytes that equalLast() compares, to be kept elsewhere and compared with. */
+    void copyTo(std::vector<char>& bytes) const {
+        bytes = block;
+    }
+    bool equal(const std::vector<char>& bytes) const {
+        return block == bytes;
     }
     void forget() {
         last.clear();
@@ -94,7 +118,11 @@ private:
     bool isOfEdges(size_t input) const {
         return names[input] == "edges" || names[input] == "shifts";
     }
+    bool isOfMM(size_t input) const {
+        return names[input] == "mm_positions" || names[input] == "mm_charges";
+    }
     void viewEdges();
+    void viewMM();
 
     int numParticles;
     DType dtype;
@@ -105,8 +133,9 @@ private:
     std::array<double, 9> boxRows{};
     bool periodic = true;
     std::optional<EdgeInputs> edges;
+    std::optional<MMInputs> mm;
     double cutoff = 0;
-    std::vector<std::vector<int64_t>> integerBuffers; // one per input; empty for those in the block and edges
+    std::vector<std::vector<int64_t>> integerBuffers; // one per input; empty for others than integers
     std::vector<TensorView> views;
 };
 

@@ -25,6 +25,10 @@ bool ModelSpec::hasOutput(const std::string& output) const {
     return std::find(outputs.begin(), outputs.end(), output) != outputs.end();
 }
 
+bool ModelSpec::isVariable(const std::string& output) const {
+    return hasOutput(output) && output != "energy" && output != "forces" && output.find('.') == std::string::npos;
+}
+
 std::vector<std::string> ModelSpec::getParameterNames() const {
     std::vector<std::string> names;
     for (const std::string& input : inputs)
@@ -38,7 +42,7 @@ double ModelSpec::getLengthInNm() const {
 }
 
 double ModelSpec::getEnergyInKJPerMol() const {
-    return unitValue(energyUnits(), energyUnit);
+    return energyUnit == noEnergy ? 1 : unitValue(energyUnits(), energyUnit);
 }
 
 double ModelSpec::getConstantEnergy(const std::vector<int>& numbers) const {

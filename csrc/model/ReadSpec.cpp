@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 
 constexpr int specFormat = 1, maxElement = 118;
 const std::string parameterPrefix = "parameters.";
-const std::string derivativePrefix = "parameter_derivative.";
+const std::string derivativePrefix = "parameter_derivative.", forcesPrefix = "forces.";
 const std::string subject = "The model's spec has ";
 
 bool startsWith(const std::string& text, const std::string& prefix) {
@@ -154,12 +154,17 @@ void checkInputs(const ModelSpec& spec) {
         if (!seen.insert(input).second)
             throw ModelError(subject + "the input " + quote(input) + " twice; name it once.");
     }
+    if (seen.count("mm_positions") != seen.count("mm_charges"))
+        throw ModelError(subject + "the inputs " + joinNames(spec.inputs) +
+                         ", but 'mm_positions' and 'mm_charges' are needed together.");
     if (!seen.count("positions"))
         throw ModelError(subject + "the inputs " + joinNames(spec.inputs) + ", but 'positions' is needed.");
 }
 
 void checkOutputs(const ModelSpec& spec) {
-    if (!spec.hasOutput("energy") && !(spec.hasOutput("atomic_energy") && spec.hasOutput("forces")))
+    const bool variablesAlone =
+        spec.energyUnit == ModelSpec::noEnergy && !spec.outputs.empty() && spec.isVariable(spec.outputs[0]);
+    if (!spec.hasOutput("energy") && !(spec.hasOutput("atomic_energy") && spec.hasOutput("forces")) && !variablesAlone)
         throw ModelError(subject + "the outputs " + joinNames(spec.outputs) +
                          ", but 'energy' (or 'atomic_energy' and 'forces') is needed.");
     if (std::set<std::string>(spec.outputs.begin(), spec.outputs.end()).size() != spec.outputs.size())
@@ -169,6 +174,16 @@ void checkOutputs(const ModelSpec& spec) {
             !spec.hasInput(parameterPrefix + output.substr(derivativePrefix.size())))
             throw ModelError(subject + "the output " + quote(output) + " without the input " +
                              quote(parameterPrefix + output.substr(derivativePrefix.size())) + ", which is needed.");
+    if (spec.hasOutput("mm_forces") && !spec.hasInput("mm_positions"))
+        throw ModelError(subject + "the output 'mm_forces' without the input 'mm_positions', which is needed.");
+    for (const std::string& output : spec.outputs)
+        if (startsWith(output, forcesPrefix) && !spec.isVariable(output.substr(forcesPrefix.size())))
+            throw ModelError(subject + "the output " + quote(output) + " without the output " +
+                             quote(output.substr(forcesPrefix.size())) + ", which is needed.");
+    for (const auto& [output, count] : spec.collectiveVariables)
+        if (!spec.isVariable(output))
+            throw ModelError(subject + "\"collective_variables\" with " + quote(output) +
+                             ", but a named output of the model is needed.");
     for (const auto& [output, unit] : spec.outputUnits)
         if (!spec.hasOutput(output))
             throw ModelError(subject + "\"output_units\" for " + quote(output) + ", but one of the outputs " +
@@ -234,6 +249,8 @@ public:
             reference.forces = readArray("forces", {n, 3});
         for (const std::string& input : spec.inputs)
             reference.inputs[input] = readInput(input, n);
+        if (spec.hasInput("mm_positions"))
+            readMM(reference);
         return reference;
     }
 
@@ -247,9 +264,16 @@ private:
         if (!json.contains("energy"))
             throw ModelError(subject + "a reference without a number \"energy\", which is needed.");
         for (const auto& [key, value] : json.items())
-            if (key != "energy" && key != "forces" && !spec.hasInput(key))
+            if (key != "energy" && key != "forces" && key != "mm_forces" && !spec.hasInput(key))
                 throw ModelError(subject + "a reference with the key \"" + key.substr(0, 80) +
                                  "\"; needed are the inputs, 'energy' and 'forces'.");
+    }
+
+    void readMM(SpecReference& reference) const {
+        const int64_t m = reference.inputs["mm_positions"].shape[0];
+        readArray("mm_charges", {m});
+        if (json.contains("mm_forces"))
+            reference.mmForces = readArray("mm_forces", {m, 3});
     }
 
     /** An array of this shape, -1 being any number. */
@@ -321,8 +345,8 @@ void readFormat(Reader& reader) {
 
 void readNeighbors(Reader& reader, ModelSpec& spec) {
     double cutoff = 0;
-    reader.read("cutoff", cutoff, "a positive number",
-                [](const Json& json) { return json.is_number() && json.get<double>() > 0; });
+    const auto isPositive = [](const Json& json) { return json.is_number() && json.get<double>() > 0; };
+    reader.read("cutoff", cutoff, "a positive number", isPositive);
     if (reader.find("cutoff"))
         spec.cutoff = cutoff;
     spec.edges = reader.readChoice("edges", {"full", "half"}, spec.edges);
@@ -330,6 +354,12 @@ void readNeighbors(Reader& reader, ModelSpec& spec) {
     spec.indexDtype = reader.readChoice("index_dtype", {"int64", "int32"}, spec.indexDtype);
     spec.smallBox = reader.readChoice("small_box", {"images", "refuse"}, spec.smallBox);
     reader.readCount("edge_capacity", spec.edgeCapacity);
+    double mmCutoff = 0;
+    reader.read("mm_cutoff", mmCutoff, "a positive number", isPositive);
+    if (reader.find("mm_cutoff"))
+        spec.mmCutoff = mmCutoff;
+    if (spec.mmCutoff && !spec.hasInput("mm_positions"))
+        reader.refuse("mm_cutoff", "no value, since the model takes no MM charges,");
     if ((spec.hasInput("edges") || spec.hasInput("shifts")) && !spec.cutoff)
         reader.refuse("cutoff", "a number, since the model takes edges,");
 }
@@ -353,13 +383,20 @@ ModelSpec ModelSpec::parse(const std::string& text) {
     ModelSpec spec;
     reader.readText("name", spec.name);
     spec.lengthUnit = reader.readChoice("length_unit", unitNames(lengthUnits()));
-    spec.energyUnit = reader.readChoice("energy_unit", unitNames(energyUnits()));
+    std::vector<std::string> energies = unitNames(energyUnits());
+    energies.emplace_back(ModelSpec::noEnergy);
+    spec.energyUnit = reader.readChoice("energy_unit", energies);
     spec.dtype = reader.readChoice("dtype", {"float32", "float64"});
     spec.precision = reader.readChoice("precision", {"float32", "float64"});
     reader.readTexts("inputs", spec.inputs);
     reader.readTexts("outputs", spec.outputs);
     reader.read("output_units", spec.outputUnits, "an object {output: unit}",
                 [](const Json& object) { return holdsOnly(object, object.is_object(), isText); });
+    reader.read("collective_variables", spec.collectiveVariables, "an object {output: number of components}",
+                [](const Json& object) {
+                    return holdsOnly(object, object.is_object(),
+                                     [](const Json& j) { return isInteger(j, 1, INT_MAX); });
+                });
     checkInputs(spec);
     checkOutputs(spec);
     readParticles(reader, spec);

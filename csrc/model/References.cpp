@@ -50,14 +50,18 @@ void compare(const Evaluation& evaluation, const ModelSpec& spec, const SpecRefe
         throw ModelError(which + " gives the energy " + number(expected) + " " + spec.energyUnit +
                          " (without the constant), but the model gives " + number(evaluation.getEnergy()) +
                          "; at most " + number(allowed) + " of difference is allowed." + advice);
-    if (reference.forces.values.empty() || !evaluation.hasForces())
+    if (!evaluation.hasForces())
         return;
-    const double difference = rmsDifference(evaluation.getForces(), reference.forces.values, true),
-                 rms = rmsDifference(nullptr, reference.forces.values, false);
-    if (!(difference <= tolerance.force * rms + energyFloor))
-        throw ModelError(which + ": the model's forces differ from it by " + number(difference) + " " +
-                         spec.energyUnit + "/" + spec.lengthUnit + " (root mean square) where the forces are " +
-                         number(rms) + "; at most " + number(tolerance.force) + " of them is allowed." + advice);
+    const auto compareForces = [&](const char* name, const double* found, const std::vector<double>& right) {
+        const double difference = rmsDifference(found, right, true), rms = rmsDifference(nullptr, right, false);
+        if (!(difference <= tolerance.force * rms + energyFloor))
+            throw ModelError(which + ": the model's " + name + " differ from it by " + number(difference) + " " +
+                             spec.energyUnit + "/" + spec.lengthUnit + " (root mean square) where they are " +
+                             number(rms) + "; at most " + number(tolerance.force) + " of that is allowed." + advice);
+    };
+    compareForces("forces", evaluation.getForces(), reference.forces.values);
+    if (evaluation.getMMForces() != nullptr)
+        compareForces("mm_forces", evaluation.getMMForces(), reference.mmForces.values);
 }
 
 void setInputs(Evaluation& evaluation, const SpecReference& reference) {
@@ -75,17 +79,20 @@ public:
         const int64_t n = inputs.getNumParticles();
         const TorchScope scope(model->getDevice(), nullptr);
         positions = TorchTensor::allocate(inputs.getDType(), {n, 3}, model->getDevice());
-        results = TorchTensor::allocate(DType::Float64, {1 + 3 * n}, model->getDevice());
+        const int64_t m = inputs.getMM() ? inputs.getMM()->getNumPassed() : 0;
+        results = TorchTensor::allocate(DType::Float64, {1 + 3 * n + 3 * m}, model->getDevice());
         positions.copyFrom(
             TorchTensor::wrap(TensorView::contiguous(inputs.getPositions<char>(), inputs.getDType(), {n, 3}), {}));
         auto* numbers = static_cast<double*>(results.view().data);
-        bind({positions.view().data, numbers, nullptr, numbers + 1}, nullptr);
+        Memory memory = {positions.view().data, numbers, nullptr, numbers + 1};
+        memory.mmForces = numbers + 1 + 3 * n;
+        bind(memory, nullptr);
         run(withForces);
         waitForResults();
     }
 
 private:
-    TorchTensor positions, results; // [n][3]; energy, then forces [n][3]
+    TorchTensor positions, results; // [n][3]; energy, then forces [n][3] and forces on charges [m][3]
 };
 
 } // namespace

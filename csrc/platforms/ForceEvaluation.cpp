@@ -4,6 +4,7 @@
 #include "api/LinkAtoms.h"
 #include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
+#include "platforms/SharedComponents.h"
 #include <algorithm>
 
 namespace openmmnnp {
@@ -28,6 +29,9 @@ void checkSameInterface(const Model& now, const Model& next) {
                          a.dtype + "; make a new Context for it.");
     if (a.cutoff != b.cutoff)
         throw ModelError("The new model has another cutoff than the model in the Context; make a new Context for it.");
+    if (a.mmCutoff != b.mmCutoff)
+        throw ModelError("The new model has another mm_cutoff than the model in the Context; make a new Context for "
+                         "it.");
     if (a.edges != b.edges || a.shifts != b.shifts || a.indexDtype != b.indexDtype || a.smallBox != b.smallBox ||
         a.edgeCapacity != b.edgeCapacity || a.lengthUnit != b.lengthUnit)
         throw ModelError("The new model takes other edges than the model in the Context (edges, shifts, index_dtype, "
@@ -46,9 +50,8 @@ NeighborOptions neighborOptions(const NNPForce& force, const ModelSpec& spec) {
 
 } // namespace
 
-ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::ContextImpl& context,
-                                 const std::string& device, const std::string& contractDtype, bool listOnHost,
-                                 int computeCapability)
+ForceEvaluation::ForceEvaluation(const NNPForce& original, OpenMM::ContextImpl& context, const std::string& device,
+                                 const std::string& contractDtype, bool listOnHost, int computeCapability)
     : force(original), context(context), device(device), contractDtype(contractDtype), listOnHost(listOnHost),
       computeCapability(computeCapability),
       numParticles(force.usesSubset() ? static_cast<int>(force.getParticles().size())
@@ -67,10 +70,10 @@ ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::Context
 void ForceEvaluation::update(const NNPForce& newForce) {
     if (!sameStructure(force, newForce))
         throw ModelError(
-            "updateParametersInContext() changes the model, atomic numbers, types, charge and "
-            "multiplicity, but something else of the force was changed "
-            "(name, particles, link atoms, bonds, periodicity, global parameters, skin, device neighbors); "
-            "call reinitialize() of the Context, or make a new one.");
+            "updateParametersInContext() changes the model, atomic numbers, types, charge, "
+            "multiplicity and MM charges, but something else of the force was changed "
+            "(name, particles, link atoms, particles of MM charges, bonds, periodicity, global parameters, "
+            "skin, device neighbors); call reinitialize() of the Context, or make a new one.");
     checkForce(newForce, context.getSystem());
     std::shared_ptr<Model> model = load(newForce);
     checkSameInterface(evaluation->getModel(), *model);
@@ -93,9 +96,13 @@ std::shared_ptr<Model> ForceEvaluation::load(const NNPForce& source) const {
 std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& source,
                                                             std::shared_ptr<Model> model) const {
     std::unique_ptr<Evaluation> made;
+    const Component component = {source.getCollectiveVariable(), source.getCollectiveVariableComponent()};
     if (model->getDevice().isCuda)
-        made =
-            std::make_unique<DeviceEvaluation>(std::move(model), getNumAtoms(), source.getParticles(), derivativeNames);
+        made = std::make_unique<DeviceEvaluation>(std::move(model), getNumAtoms(), source.getParticles(),
+                                                  derivativeNames, component);
+    else if (!component.isEnergy())
+        made = std::make_unique<ComponentEvaluation>(std::move(model), getNumAtoms(), source.getParticles(), component,
+                                                     shareComponents(&context, source));
     else
         made = std::make_unique<Evaluation>(std::move(model), getNumAtoms(), source.getParticles(), derivativeNames);
     ModelInputs& inputs = made->getInputs();
@@ -111,14 +118,38 @@ std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& sour
     return made;
 }
 
+std::unique_ptr<MMCharges> ForceEvaluation::makeMMCharges(const NNPForce& source, Evaluation& target) const {
+    MMInputs* inputs = target.getInputs().getMM();
+    if (inputs == nullptr)
+        return nullptr;
+    auto made = std::make_unique<MMCharges>(source, context);
+    inputs->setCharges(made->getParticles(), made->getCharges());
+    return made;
+}
+
 void ForceEvaluation::adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation) {
     const ModelSpec& spec = newEvaluation->getModel().getSpec();
-    const double newConstant = spec.getConstantEnergy(modelAtomicNumbers(newForce)) * spec.getEnergyInKJPerMol();
+    std::unique_ptr<MMCharges> newCharges = makeMMCharges(newForce, *newEvaluation);
+    const bool isVariable = !newForce.getCollectiveVariable().empty(); // in its own unit
+    const double newUnit = isVariable ? 1 : spec.getEnergyInKJPerMol();
+    const double newConstant = isVariable ? 0 : spec.getConstantEnergy(modelAtomicNumbers(newForce)) * newUnit;
     lengthsPerNm = 1 / spec.getLengthInNm();
-    energyUnit = spec.getEnergyInKJPerMol();
+    energyUnit = newUnit;
     constantEnergy = newConstant;
     evaluation = std::move(newEvaluation);
+    mmCharges = std::move(newCharges);
     force = newForce;
+}
+
+void ForceEvaluation::chooseCharges(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3 box[3]) {
+    if (mmCharges == nullptr)
+        return;
+    try {
+        mmCharges->choose(evaluation->getInputs(), positions, box);
+    } catch (...) {
+        evaluation->invalidate();
+        throw;
+    }
 }
 
 NeighborOptions ForceEvaluation::getNeighborOptions() const {
@@ -146,6 +177,9 @@ void ForceEvaluation::run(bool withForces) {
 NamedOutput ForceEvaluation::getOutput(const std::string& name) const {
     const ModelSpec& spec = evaluation->getModel().getSpec();
     const Evaluation::Extra* extra = evaluation->findExtra(name);
+    if (name == "energy" && !force.getCollectiveVariable().empty())
+        throw ModelError("The force is a component of the output '" + force.getCollectiveVariable() +
+                         "' and keeps no energy; ask a force without setCollectiveVariable() for it.");
     if (extra == nullptr && name != "energy" && spec.hasOutput(name))
         throw ModelError("The output '" + name +
                          "' is not kept by name: ask the Context, getState(forces=True, parameterDerivatives=True).");
@@ -184,6 +218,8 @@ Diagnostics ForceEvaluation::getDiagnostics() const {
     diagnostics.particles = numParticles;
     diagnostics.linkAtoms = force.getNumLinkAtoms();
     diagnostics.edges = evaluation->getInputs().getNumEdges();
+    if (const MMInputs* mm = evaluation->getInputs().getMM())
+        diagnostics.mmCharges = mm->getCount();
     diagnostics.listBuilds = evaluation->getNumListBuilds();
     diagnostics.threads = model.getNumThreads();
     diagnostics.cudaGraphReason = "the model runs on the CPU";

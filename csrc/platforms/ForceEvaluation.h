@@ -4,6 +4,7 @@
 #include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
 #include "openmmnnp/NNPForce.h"
+#include "platforms/MMCharges.h"
 #include "platforms/SharedNeighbors.h"
 #include <memory>
 #include <openmm/internal/ContextImpl.h>
@@ -23,15 +24,18 @@ public:
      * LoadOptions.  Without `listOnHost` the caller gives the edges.  Forces of one Context may share neighbor lists.
      * Throws ModelError.
      */
-    ForceEvaluation(const NNPForce& force, const OpenMM::ContextImpl& context, const std::string& device,
+    ForceEvaluation(const NNPForce& force, OpenMM::ContextImpl& context, const std::string& device,
                     const std::string& contractDtype, bool listOnHost, int computeCapability = 0);
-    /** Take model, atomic numbers, types, charge and multiplicity from a force that is otherwise the same. */
+    /** Take model, atomic numbers, types, charge, multiplicity and MM charges from a force that is otherwise the same.
+     */
     void update(const NNPForce& force);
     void skip();
     /** The neighbors stage, where the list is on the host. */
     void findNeighbors() {
         evaluation->findNeighbors();
     }
+    /** Likewise the choice of charges outside, where positions are on the host, in nm; if the model takes them. */
+    void chooseCharges(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3 box[3]);
     /** The pairs that the model takes as edges. */
     NeighborOptions getNeighborOptions() const;
     /** The positions that these are among. */
@@ -56,6 +60,10 @@ public:
     /** All that the model sees: the particles of the force, then the link atoms. */
     int getNumAtoms() const {
         return numParticles + force.getNumLinkAtoms();
+    }
+    /** The charges outside of the force, null if the model takes none. */
+    MMCharges* getMMCharges() {
+        return mmCharges.get();
     }
     /** Indices of the particles in the System, null if these are all. */
     const int* getParticles() const {
@@ -94,14 +102,16 @@ private:
     std::shared_ptr<Model> load(const NNPForce& force) const;
     std::unique_ptr<Evaluation> makeEvaluation(const NNPForce& force, std::shared_ptr<Model> model) const;
     NeighborPositions getNeighborPositions(const ModelSpec& spec) const;
+    std::unique_ptr<MMCharges> makeMMCharges(const NNPForce& force, Evaluation& evaluation) const;
     void adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation);
 
     NNPForce force; // as it was when the Context was created or last updated
-    const OpenMM::ContextImpl& context;
+    OpenMM::ContextImpl& context;
     std::string device, contractDtype;
     const bool listOnHost;
     int computeCapability, numParticles;
     std::unique_ptr<Evaluation> evaluation;
+    std::unique_ptr<MMCharges> mmCharges;
     std::vector<std::string> parameterNames, derivativeNames;
     std::string scaleDerivativeName;
     double lengthsPerNm = 1, energyUnit = 1, constantEnergy = 0;

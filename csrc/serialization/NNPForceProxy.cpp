@@ -100,6 +100,8 @@ void writeOptions(const NNPForce& force, SerializationNode& node) {
     node.setIntProperty("cudaGraphWarmupSteps", force.getCudaGraphWarmupSteps());
     node.setDoubleProperty("skin", force.getSkin());
     node.setBoolProperty("deviceNeighbors", force.getDeviceNeighbors());
+    if (force.getMMPeriodic())
+        node.setBoolProperty("mmPeriodic", *force.getMMPeriodic());
 }
 
 void readOptions(const SerializationNode& node, NNPForce& force) {
@@ -115,6 +117,8 @@ void readOptions(const SerializationNode& node, NNPForce& force) {
     force.setCudaGraphWarmupSteps(readInt(node, "cudaGraphWarmupSteps", force.getCudaGraphWarmupSteps()));
     if (node.hasProperty("skin"))
         force.setSkin(readDouble(node, "skin"));
+    if (node.hasProperty("mmPeriodic"))
+        force.setMMPeriodic(readBool(node, "mmPeriodic", false));
     force.setDeviceNeighbors(readBool(node, "deviceNeighbors", force.getDeviceNeighbors()));
 }
 
@@ -168,6 +172,19 @@ void readParticles(const SerializationNode& node, NNPForce& force) {
     }
 }
 
+void writeMMCharges(const NNPForce& force, SerializationNode& node) {
+    if (!force.usesMMCharges())
+        return;
+    SerializationNode& child = node.createChildNode("MMCharges");
+    writeInts(child, "particles", force.getMMParticles());
+    writeDoubles(child, "charges", force.getMMCharges());
+}
+
+void readMMCharges(const SerializationNode& node, NNPForce& force) {
+    if (const SerializationNode* child = findChild(node, "MMCharges"))
+        force.setMMCharges(readInts(*child, "particles"), readDoubles(*child, "charges"));
+}
+
 void writeParameters(const NNPForce& force, SerializationNode& node) {
     if (!force.getScaleParameter().empty()) {
         SerializationNode& child = node.createChildNode("ScaleParameter");
@@ -175,6 +192,10 @@ void writeParameters(const NNPForce& force, SerializationNode& node) {
         if (const auto value = force.getScaleParameterDefaultValue())
             child.setDoubleProperty("default", *value);
     }
+    if (!force.getCollectiveVariable().empty())
+        node.createChildNode("CollectiveVariable")
+            .setStringProperty("output", force.getCollectiveVariable())
+            .setIntProperty("component", force.getCollectiveVariableComponent());
     SerializationNode& parameters = node.createChildNode("GlobalParameters");
     for (int i = 0; i < force.getNumGlobalParameters(); i++)
         parameters.createChildNode("Parameter")
@@ -190,6 +211,8 @@ void readParameters(const SerializationNode& node, NNPForce& force) {
         force.setScaleParameter(readString(*child, "name"), child->hasProperty("default")
                                                                 ? std::optional(readDouble(*child, "default"))
                                                                 : std::nullopt);
+    if (const SerializationNode* child = findChild(node, "CollectiveVariable"))
+        force.setCollectiveVariable(readString(*child, "output"), readInt(*child, "component", 0));
     if (const SerializationNode* child = findChild(node, "GlobalParameters"))
         for (const SerializationNode& parameter : child->getChildren())
             force.addGlobalParameter(readString(parameter, "name"), readDouble(parameter, "default"));
@@ -211,6 +234,7 @@ void NNPForceProxy::serialize(const void* object, SerializationNode& node) const
             writeModel(force, node);
         writeParticles(force, node);
         writeLinkAtoms(force, node);
+        writeMMCharges(force, node);
         writeParameters(force, node);
     } catch (const std::exception& error) {
         throw OpenMMException("Cannot write the NNPForce '" + force.getName() + "' to XML: " + error.what());
@@ -226,6 +250,7 @@ void* NNPForceProxy::deserialize(const SerializationNode& node) const {
             readModel(*model, *force);
         readParticles(node, *force);
         readLinkAtoms(node, *force);
+        readMMCharges(node, *force);
         readParameters(node, *force);
         return force.release();
     } catch (const std::exception& error) {

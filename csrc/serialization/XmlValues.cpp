@@ -32,6 +32,19 @@ T parse(const SerializationNode& node, const std::string& property, std::string_
     return value;
 }
 
+template <class T>
+std::vector<T> parseList(const SerializationNode& node, const std::string& property, const std::string& needed) {
+    const std::string text = readString(node, property);
+    const std::string_view view = text;
+    std::vector<T> values;
+    for (size_t begin = 0; begin < view.size();) {
+        const size_t end = std::min(view.find(' ', begin), view.size());
+        values.push_back(parse<T>(node, property, view.substr(begin, end - begin), needed));
+        begin = end + 1;
+    }
+    return values;
+}
+
 } // namespace
 
 std::string readString(const SerializationNode& node, const std::string& property) {
@@ -62,22 +75,25 @@ double readDouble(const SerializationNode& node, const std::string& property) {
 }
 
 std::vector<int> readInts(const SerializationNode& node, const std::string& property) {
-    const std::string text = readString(node, property);
-    const std::string_view view = text;
-    std::vector<int> values;
-    for (size_t begin = 0; begin < view.size();) {
-        const size_t end = std::min(view.find(' ', begin), view.size());
-        values.push_back(
-            parse<int>(node, property, view.substr(begin, end - begin), "integers separated by single spaces"));
-        begin = end + 1;
-    }
-    return values;
+    return parseList<int>(node, property, "integers separated by single spaces");
+}
+
+std::vector<double> readDoubles(const SerializationNode& node, const std::string& property) {
+    return parseList<double>(node, property, "numbers separated by single spaces");
 }
 
 void writeInts(SerializationNode& node, const std::string& property, const std::vector<int>& values) {
     std::string text;
     for (const int value : values)
         text += (text.empty() ? "" : " ") + std::to_string(value);
+    node.setStringProperty(property, text);
+}
+
+void writeDoubles(SerializationNode& node, const std::string& property, const std::vector<double>& values) {
+    std::string text;
+    char number[32];
+    for (const double value : values)
+        text.append(text.empty() ? "" : " ").append(number, std::to_chars(number, number + sizeof(number), value).ptr);
     node.setStringProperty(property, text);
 }
 

@@ -18,7 +18,10 @@ bool readBool(const OpenMM::SerializationNode& node, const std::string& property
 double readDouble(const OpenMM::SerializationNode& node, const std::string& property);
 /** Integers separated by spaces, all in one property: compact, and linear in time for any length. */
 std::vector<int> readInts(const OpenMM::SerializationNode& node, const std::string& property);
+/** Likewise numbers; all bits are kept. */
+std::vector<double> readDoubles(const OpenMM::SerializationNode& node, const std::string& property);
 void writeInts(OpenMM::SerializationNode& node, const std::string& property, const std::vector<int>& values);
+void writeDoubles(OpenMM::SerializationNode& node, const std::string& property, const std::vector<double>& values);
 
 /** The child of that name, or null. */
 const OpenMM::SerializationNode* findChild(const OpenMM::SerializationNode& node, const std::string& name);

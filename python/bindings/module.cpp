@@ -109,10 +109,11 @@ py::dict getDiagnostics(Address force, Address context) {
                     "model_name"_a = found.modelName, "model_path"_a = pathText(found.modelPath),
                     "model_hash"_a = found.modelHash, "model_format"_a = found.modelFormat, "license"_a = found.license,
                     "torch_version"_a = found.torchVersion, "energy_offset"_a = found.energyOffset,
-                    "particles"_a = found.particles, "link_atoms"_a = found.linkAtoms, "edges"_a = found.edges, "list_builds"_a = found.listBuilds,
-                    "threads"_a = found.threads, "cuda_graph"_a = found.cudaGraph,
-                    "cuda_graph_reason"_a = found.cudaGraphReason, "evaluations"_a = found.evaluations,
-                    "reused"_a = found.reused, "skipped"_a = found.skipped, "milliseconds"_a = milliseconds);
+                    "particles"_a = found.particles, "link_atoms"_a = found.linkAtoms, "edges"_a = found.edges,
+                    "mm_charges"_a = found.mmCharges, "list_builds"_a = found.listBuilds, "threads"_a = found.threads,
+                    "cuda_graph"_a = found.cudaGraph, "cuda_graph_reason"_a = found.cudaGraphReason,
+                    "evaluations"_a = found.evaluations, "reused"_a = found.reused, "skipped"_a = found.skipped,
+                    "milliseconds"_a = milliseconds);
 }
 
 bool isFinalizing() {
@@ -193,6 +194,15 @@ PYBIND11_MODULE(_core, m) {
         return py::make_tuple(mlParticle, mmParticle, distance, atomicNumber);
     });
     m.def("setLinkAtomParameters", method(&NNPForce::setLinkAtomParameters));
+    m.def("setMMCharges", method(&NNPForce::setMMCharges));
+    m.def("usesMMCharges", method(&NNPForce::usesMMCharges));
+    m.def("getMMCharges", [](Address address) {
+        const NNPForce& force = forceAt(address);
+        return py::make_tuple(force.getMMParticles(), force.getMMCharges());
+    });
+    m.def("setMMPeriodic", method(&NNPForce::setMMPeriodic));
+    m.def("getMMPeriodic", method(&NNPForce::getMMPeriodic));
+
     m.def("setUsesPeriodicBoundaryConditions", method(&NNPForce::setUsesPeriodicBoundaryConditions));
 
     m.def("addGlobalParameter", method(&NNPForce::addGlobalParameter));
@@ -207,6 +217,10 @@ PYBIND11_MODULE(_core, m) {
     m.def("setScaleParameter", method(&NNPForce::setScaleParameter));
     m.def("getScaleParameter", method(&NNPForce::getScaleParameter));
     m.def("getScaleParameterDefaultValue", method(&NNPForce::getScaleParameterDefaultValue));
+
+    m.def("setCollectiveVariable", method(&NNPForce::setCollectiveVariable));
+    m.def("getCollectiveVariable", method(&NNPForce::getCollectiveVariable));
+    m.def("getCollectiveVariableComponent", method(&NNPForce::getCollectiveVariableComponent));
 
     m.def("setOutputsForces", method(&NNPForce::setOutputsForces));
     m.def("getOutputsForces", method(&NNPForce::getOutputsForces));

@@ -21,9 +21,11 @@ def _is_command() -> bool:
 if not _is_command():
     from ._libraries import VERSION as __version__  # first: it checks versions and loads what the others need
     from .force import NNPForce, trust
+    from .multiple_time_steps import addMultipleTimeSteps
     from .neighbors import NeighborList
     from .spec import ModelSpec
     from .torchforce import TorchForce
+    from .variables import collectiveVariables
 
 __all__ = [
     "ModelSpec",
@@ -31,6 +33,8 @@ __all__ = [
     "NeighborList",
     "TorchForce",
     "__version__",
+    "addMultipleTimeSteps",
+    "collectiveVariables",
     "createMixedSystem",
     "createSystem",
     "trust",
@@ -42,6 +46,8 @@ _MODULES = {
     "NeighborList": "neighbors",
     "TorchForce": "torchforce",
     "__version__": "_libraries",
+    "addMultipleTimeSteps": "multiple_time_steps",
+    "collectiveVariables": "variables",
     "createMixedSystem": "embedding.mixed",
     "createSystem": "embedding.mixed",
     "trust": "force",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def with_unit(values: NDArray[np.float64], name: str) -> Any:
     Without a name, or with one that is not known, the plain values are returned.
     """
     plain = values[()]
-    known = _parse(name)
+    known = _parse(name, _UNITS)
     return plain if known is None else unit.Quantity(plain * known[0], known[1])
 
 
@@ -39,11 +40,17 @@ def without_unit(value: Any) -> Any:
     return value.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(value) else value
 
 
-def _parse(name: str) -> tuple[float, unit.Unit] | None:
-    if name in _UNITS:
-        return _UNITS[name]
+def in_units(values: NDArray[np.float64], name: str, sizes: Mapping[str, float]) -> NDArray[np.float64]:
+    """`values` in other units: `sizes` holds that of each unit, those not in it being 1; as they are without a unit."""
+    known = _parse(name, {unit_name: (sizes.get(unit_name, 1.0), 1) for unit_name in _UNITS})
+    return values if known is None else values * known[0]
+
+
+def _parse(name: str, units: Mapping[str, tuple[float, Any]]) -> tuple[float, Any] | None:
+    if name in units:
+        return units[name]
     at = max(name.rfind("*"), name.rfind("/"))
-    left, right = (_parse(name[:at]), _UNITS.get(name[at + 1 :])) if at > 0 else (None, None)
+    left, right = (_parse(name[:at], units), units.get(name[at + 1 :])) if at > 0 else (None, None)
     if left is None or right is None:
         return None
     if name[at] == "*":

@@ -18,6 +18,7 @@ __all__ = ["Atoms"]
 
 _SPACING = 1.15  # angstrom between neighbors in a made-up cluster
 _LEAST_VOLUME = 3.0  # cubic angstrom for an atom: diamond has 5.7, ice 11
+_CHARGES = 9
 _COMMON = (6, 1, 8, 7, 1, 16, 9, 17)
 
 
@@ -88,7 +89,7 @@ class Atoms:
         no type in the spec's type_map.
         """
         scale = 0.1 / LENGTH_UNITS[spec.length_unit]
-        box = self.box if self.box is not None else self._wide_box(spec)
+        box = self.box if self.box is not None else self.wide_box(spec)
         available: dict[str, Any] = {
             "positions": self.positions * scale,
             "box": box * scale,
@@ -98,6 +99,8 @@ class Atoms:
         }
         if "types" in spec.inputs:
             available["types"] = np.array(self._types(spec))
+        if spec.takes_charges:
+            available["mm_positions"], available["mm_charges"] = self._charges_around(scale, spec.mm_cutoff)
         known = {name: available[name] for name in spec.inputs if name in available}
         if "edges" in spec.inputs and self.box is not None:
             known["box"] = available["box"]
@@ -118,6 +121,11 @@ class Atoms:
         if unknown:
             raise ValueError(f"the atomic numbers {unknown} were given, but the model knows only {spec.elements}")
 
+    def wide_box(self, spec: ModelSpec) -> NDArray[np.float64]:
+        """A cube, rows [3, 3] in angstrom, in which no atom is within the model's cutoff of an image."""
+        cutoff = (spec.cutoff or 0.0) * LENGTH_UNITS[spec.length_unit] * 10
+        return float(max(10.0, np.ptp(self.positions, axis=0).max() + 2 * cutoff + 2)) * np.eye(3)
+
     def _types(self, spec: ModelSpec) -> list[int]:
         symbols = [ELEMENTS[z - 1] for z in self.numbers]
         types = spec.type_map or {}
@@ -126,9 +134,18 @@ class Atoms:
             raise ValueError(f"the model has no type for {', '.join(unknown)}; its types are {', '.join(types)}")
         return [types[symbol] for symbol in symbols]
 
-    def _wide_box(self, spec: ModelSpec) -> NDArray[np.float64]:
-        cutoff = (spec.cutoff or 0.0) * LENGTH_UNITS[spec.length_unit] * 10
-        return float(max(10.0, np.ptp(self.positions, axis=0).max() + 2 * cutoff + 2)) * np.eye(3)
+    def _charges_around(self, scale: float, cutoff: float | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Made-up charges at 1.5 angstrom or more from all atoms, in the model's unit: most of them within its cutoff,
+        the last one beyond it, if there is one."""
+        generator = np.random.default_rng(1)
+        reach = 6.0 if cutoff is None else min(6.0, cutoff / scale)
+        found: list[NDArray[np.float64]] = []
+        while len(found) < _CHARGES:
+            center = self.positions[generator.integers(len(self.numbers))]
+            candidate = center + generator.uniform(-1, 1, 3) * (reach + (1.5 if len(found) == _CHARGES - 1 else 0.0))
+            if np.linalg.norm(self.positions - candidate, axis=1).min() > min(1.5, reach / 2):
+                found.append(candidate)
+        return np.array(found) * scale, np.where(np.arange(_CHARGES) % 3 == 0, -0.8, 0.4)
 
 
 def _elements_of(symbols: Iterable[str]) -> list[int]:

@@ -276,6 +276,51 @@ class NNPForce(openmm.Force):
         """Set what addLinkAtom() was given. A Context that exists keeps what it has until it is reinitialized."""
         _core.setLinkAtomParameters(self._address, index, *_link_atom(mlParticle, mmParticle, distance, atomicNumber))
 
+    # Charges around the particles
+
+    def setMMCharges(self, indices: Iterable[int], charges: Any) -> None:
+        """Give the charges of particles outside of the force to a model that takes them: electrostatic embedding.
+
+        ``charges`` are one for each index, in units of the elementary charge or Quantities. The model gets those within
+        its ``mm_cutoff`` of any particle of the force, in ascending order of particles, and the particles feel its
+        forces. In a periodic System each enters as the image nearest to the force's particles (see setMMPeriodic).
+        Nothing is removed from other forces of the System: createMixedSystem() does that. Without any such particle,
+        call it with two empty lists.
+
+        A model must switch charges off before ``mm_cutoff`` for the energy to be conserved:
+        openmmnnp.models.SwitchedCharges does. Raises ValueError if the lists differ in length, OpenMMException if a
+        charge is not finite.
+        """
+        particles = _counts(indices, "particle indices")
+        values = [float(charge) for charge in without_unit(_listed(charges))]
+        if len(values) != len(particles):
+            raise ValueError(
+                f"setMMCharges got {len(particles)} particle indices and {len(values)} charges: give one charge for "
+                "each index"
+            )
+        _core.setMMCharges(self._address, particles, values)
+
+    def getMMCharges(self) -> tuple[list[int], Any]:
+        """The particles given to setMMCharges(), and their charges as a Quantity (a list with a unit)."""
+        particles, charges = _core.getMMCharges(self._address)
+        return particles, unit.Quantity(charges, unit.elementary_charge)
+
+    def usesMMCharges(self) -> bool:
+        """Was setMMCharges() called?"""
+        return _core.usesMMCharges(self._address)
+
+    def setMMPeriodic(self, periodic: bool | None) -> None:
+        """Say whether the MM charges have periodic images.
+
+        None, the default: they have if a force of the System is periodic. It must be said inside a CustomCVForce or an
+        ATMForce, where the System's other forces are not seen.
+        """
+        _core.setMMPeriodic(self._address, None if periodic is None else bool(periodic))
+
+    def getMMPeriodic(self) -> bool | None:
+        """What setMMPeriodic() was given."""
+        return _core.getMMPeriodic(self._address)
+
     def setUsesPeriodicBoundaryConditions(self, periodic: bool) -> None:
         """Set whether the force is periodic (default False): the model then gets the box vectors."""
         _core.setUsesPeriodicBoundaryConditions(self._address, bool(periodic))
@@ -335,6 +380,22 @@ class NNPForce(openmm.Force):
     def getScaleParameterDefaultValue(self) -> float | None:
         """The value of the scale parameter in new Contexts, None if another force defines it."""
         return _core.getScaleParameterDefaultValue(self._address)
+
+    # A collective variable
+
+    def setCollectiveVariable(self, output: str, component: int = 0) -> None:
+        """Let the energy be a component of a named output of the model: a collective variable, for CustomCVForce.
+
+        Its value is the number that the model gives, in the model's own unit. ``component`` counts row-major. Forces of
+        one Context that differ in nothing but component, name and scale parameter cost one evaluation of the model (on
+        CUDA one each); :func:`collectiveVariables` makes them. "" for none.
+        """
+        _core.setCollectiveVariable(self._address, output, *_counts((component,), "component"))
+
+    def getCollectiveVariable(self) -> tuple[str, int]:
+        """Output and component that the energy is, ("", 0) for none."""
+        address = self._address
+        return _core.getCollectiveVariable(address), _core.getCollectiveVariableComponent(address)
 
     # Options
 
@@ -409,15 +470,15 @@ class NNPForce(openmm.Force):
     def getDiagnostics(self, context: openmm.Context) -> dict[str, Any]:
         """What is running in a Context: platform, device, model, counts, and the mean milliseconds of each stage.
 
-        Edges are those of the last evaluation, without padding; "list_builds" counts how often pairs were looked for
-        again beyond the skin.
+        Edges and "mm_charges" are those of the last evaluation, without padding; "list_builds" counts how often pairs
+        were looked for again beyond the skin.
 
         The energy offset is in kJ/mol. "milliseconds" is a dictionary by stage.
         """
         return _core.getDiagnostics(self._address, _context(context))
 
     def updateParametersInContext(self, context: openmm.Context) -> None:
-        """Copy model, atomic numbers, types, charge and multiplicity to a Context.
+        """Copy model, atomic numbers, types, charge, multiplicity and the values of MM charges to a Context.
 
         Raises OpenMMException, and leaves the Context as it was, if a new model takes or gives anything else.
         """
@@ -483,6 +544,11 @@ def _nanometers(length: Any) -> float:
 def _link_atom(ml: Any, mm: Any, distance: Any, atomic_number: Any) -> tuple[int, int, float, int]:
     pair = _counts((ml, mm), "particle indices")
     return pair[0], pair[1], _nanometers(distance), _atomic_numbers([atomic_number])[0]
+
+
+def _listed(charges: Any) -> Any:
+    """A Quantity as it is; anything else as a list in which Quantities have become numbers."""
+    return charges if unit.is_quantity(charges) else [without_unit(charge) for charge in charges]
 
 
 def _described(value: Any) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ._elements import ELEMENTS
-from .spec import DERIVATIVE, PARAMETER, ModelSpec, read_spec
+from .spec import COMPONENT_FORCES, DERIVATIVE, NO_ENERGY, PARAMETER, ModelSpec, read_spec
 
 __all__ = ["inspect", "table"]
 
@@ -164,7 +164,7 @@ def _numbers(spec: ModelSpec) -> dict[str, Any]:
     """Units, particles, edges and what else the spec says; what it leaves open is left out."""
     values: dict[str, Any] = {
         "length unit": spec.length_unit,
-        "energy unit": spec.energy_unit,
+        "energy unit": "none: it gives collective variables" if spec.energy_unit == NO_ENERGY else spec.energy_unit,
         "dtype": spec.dtype,
         "particles": spec.particles,
         "elements": _symbols(spec.elements),
@@ -199,6 +199,12 @@ def _input(spec: ModelSpec, name: str) -> dict[str, str]:
 
 def _output(spec: ModelSpec, name: str) -> dict[str, str]:
     units = {"energy": spec.energy_unit, "forces": f"{spec.energy_unit}/{spec.length_unit}"} | spec.output_units
+    if name.startswith(COMPONENT_FORCES):
+        return {
+            "name": name,
+            "shape": "",
+            "unit": f"{units.get(name.removeprefix(COMPONENT_FORCES), '1')}/{spec.length_unit}",
+        }
     derivative = f"{spec.energy_unit} per unit of it" if name.startswith(DERIVATIVE) else ""
     return {"name": name, "shape": _shape(spec, name), "unit": units.get(name, derivative)}
 

@@ -44,13 +44,27 @@ ENERGY_UNITS: Mapping[str, float] = {
 
 DTYPES = ("float32", "float64")
 LIBRARIES = ("metatensor", "metatomic")
-INPUTS = ("positions", "box", "atomic_numbers", "types", "edges", "shifts", "charge", "multiplicity")
+INPUTS = (
+    "positions",
+    "box",
+    "atomic_numbers",
+    "types",
+    "edges",
+    "shifts",
+    "charge",
+    "multiplicity",
+    "mm_positions",
+    "mm_charges",
+)
 PARAMETER = "parameters."
 DERIVATIVE = "parameter_derivative."
+COMPONENT_FORCES = "forces."
+NO_ENERGY = "1"
+"""The ``energy_unit`` of a model that gives collective variables alone."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "length_unit": tuple(LENGTH_UNITS),
-    "energy_unit": tuple(ENERGY_UNITS),
+    "energy_unit": (*ENERGY_UNITS, NO_ENERGY),
     "dtype": DTYPES,
     "edges": ("full", "half"),
     "shifts": ("cell", "real_cell", "cartesian"),
@@ -71,6 +85,13 @@ class ModelSpec:
 
     ``precision`` is that of the arithmetic in the model, if not ``dtype``. With ``batched_box`` the model takes the box
     as [1, 3, 3]. A model without the output ``energy`` gives ``atomic_energy`` [n] or [n, 1], whose sum it is.
+
+    A model with the inputs ``mm_positions`` [m, 3] and ``mm_charges`` [m] (in e) gets the charges within ``mm_cutoff``
+    of any of its particles, or all without one, and at least two: what is added has no charge and is far away. It gives
+    ``mm_forces`` [m, 3], or leaves them to be derived from the energy.
+    ``collective_variables`` are outputs NAME whose components may be collective variables, with their number; a package
+    (``.pt2``) gives -dNAME/dr of them as ``forces.NAME`` [..., n, 3]. The ``energy_unit`` "1" says that a model gives
+    nothing but such: its energy, the sum of the first output, serves to check it.
     """
 
     name: str
@@ -80,6 +101,7 @@ class ModelSpec:
     inputs: list[str] = field(default_factory=lambda: ["positions"])
     outputs: list[str] = field(default_factory=lambda: ["energy"])
     output_units: dict[str, str] = field(default_factory=dict)
+    collective_variables: dict[str, int] = field(default_factory=dict)
     particles: str | int = "dynamic"
     atomic_numbers: list[int] | None = None
     elements: list[int] | None = None
@@ -92,6 +114,7 @@ class ModelSpec:
     batched_box: bool | None = None
     edge_capacity: str | int | None = None
     small_box: str | None = None
+    mm_cutoff: float | None = None
     periodic: bool | None = None
     long_range: bool | None = None
     libraries: list[str] = field(default_factory=list)
@@ -143,9 +166,23 @@ class ModelSpec:
         for i, reference in enumerate(self.references):
             self._check_reference(f"references[{i}]", reference)
 
+    @property
+    def takes_charges(self) -> bool:
+        """Does the model take charges around its particles, ``mm_positions`` and ``mm_charges``?"""
+        return "mm_positions" in self.inputs
+
     def parameter_names(self) -> list[str]:
         """Names NAME of the inputs ``parameters.NAME``, in order."""
         return [name.removeprefix(PARAMETER) for name in self.inputs if name.startswith(PARAMETER)]
+
+    def is_variable(self, output: str) -> bool:
+        """Is it a named output, whose components may be collective variables?"""
+        return output in self.outputs and output not in ("energy", "forces") and "." not in output
+
+    @property
+    def summed_output(self) -> str:
+        """The output whose sum is the energy of a model that gives collective variables alone."""
+        return next(name for name in self.outputs if self.is_variable(name))
 
     def constant_energy(self, atomic_numbers: Iterable[int] | None = None) -> float:
         """The constant part of the energy, in ``energy_unit``, summed in float64.
@@ -181,19 +218,33 @@ class ModelSpec:
             raise _error("inputs", self.inputs, "'positions' among them")
         if ("edges" in self.inputs or "shifts" in self.inputs) and self.cutoff is None:
             raise _error("cutoff", None, f"a number in {self.length_unit}, since the model takes edges")
+        if ("mm_positions" in self.inputs) != ("mm_charges" in self.inputs):
+            raise _error("inputs", self.inputs, "'mm_positions' and 'mm_charges', or neither")
+        if self.mm_cutoff is not None and not self.takes_charges:
+            raise _error("mm_cutoff", self.mm_cutoff, "no value, since the model takes no mm_charges")
         if self.periodic and not {"box", "shifts"} & set(self.inputs):
             raise _error("inputs", self.inputs, "'box' (or 'edges' and 'shifts') among them, since periodic is true")
 
     def _check_outputs(self) -> None:
         _check_unique("outputs", self.outputs)
-        if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs):
+        alone = self.energy_unit == NO_ENERGY and bool(self.outputs) and self.is_variable(self.outputs[0])
+        if "energy" not in self.outputs and not {"atomic_energy", "forces"} <= set(self.outputs) and not alone:
             raise _error("outputs", self.outputs, "'energy' among them (or 'atomic_energy' and 'forces')")
+        if "mm_forces" in self.outputs and not self.takes_charges:
+            raise _error("outputs", "mm_forces", "the input 'mm_positions' for it")
         for name in self.outputs:
             if name.startswith(DERIVATIVE) and PARAMETER + name.removeprefix(DERIVATIVE) not in self.inputs:
                 raise _error("outputs", name, f"the input '{PARAMETER}{name.removeprefix(DERIVATIVE)}' for it")
-            if not name.startswith(DERIVATIVE) and not _NAME.fullmatch(name):
+            if name.startswith(COMPONENT_FORCES) and not self.is_variable(name.removeprefix(COMPONENT_FORCES)):
+                raise _error("outputs", name, f"the output '{name.removeprefix(COMPONENT_FORCES)}' for it")
+            if not name.startswith((DERIVATIVE, COMPONENT_FORCES)) and not _NAME.fullmatch(name):
                 raise _error("outputs", name, "letters, digits and underscores")
-        fixed = {name for name in self.outputs if name in ("energy", "forces") or name.startswith(DERIVATIVE)}
+        forces = ("energy", "forces", "mm_forces")
+        derived = (DERIVATIVE, COMPONENT_FORCES)
+        fixed = {name for name in self.outputs if name in forces or name.startswith(derived)}
+        for name in self.collective_variables:
+            if not self.is_variable(name):
+                raise _error("collective_variables", name, "a named output of the model")
         for name in self.output_units:
             if name not in set(self.outputs) - fixed:
                 raise _error("output_units", name, f"one of the named outputs {sorted(set(self.outputs) - fixed)}")
@@ -218,7 +269,7 @@ class ModelSpec:
             raise _error("atomic_energies", sorted(self.atomic_energies), f"an energy for the elements {missing} also")
 
     def _check_reference(self, where: str, reference: dict[str, Any]) -> None:
-        needed = {*self.inputs, "energy", "forces"}
+        needed = {*self.inputs, "energy", "forces"} | ({"mm_forces"} if self.takes_charges else set())
         if set(reference) != needed:
             raise _error(where, sorted(reference), f"exactly {sorted(needed)}")
         shape = _shape(reference["positions"])
@@ -226,6 +277,12 @@ class ModelSpec:
             raise _error(f"{where}.positions", f"shape {list(shape)}", f"shape [{self.particles}, 3]")
         if _shape(reference["forces"]) != shape:
             raise _error(f"{where}.forces", f"shape {list(_shape(reference['forces']))}", f"shape {list(shape)}")
+        if self.takes_charges:
+            m = len(reference["mm_charges"]) if isinstance(reference["mm_charges"], list) else 0
+            for name, needed_shape in (("mm_charges", (m,)), ("mm_positions", (m, 3)), ("mm_forces", (m, 3))):
+                if _shape(reference[name]) != needed_shape:
+                    given = f"shape {list(_shape(reference[name]))}"
+                    raise _error(f"{where}.{name}", given, f"shape {list(needed_shape)}")
         for name, value in reference.items():
             scalar = name in ("energy", "charge", "multiplicity") or name.startswith(PARAMETER)
             if (_shape(value) == ()) != scalar:
@@ -387,12 +444,16 @@ _TYPES: Mapping[str, tuple[str, Any]] = {
     **dict.fromkeys(("atomic_numbers", "elements"), _ELEMENTS),
     **dict.fromkeys(("particles", "edge_capacity"), _COUNT),
     **dict.fromkeys(("periodic", "long_range", "batched_box"), _FLAG),
+    "collective_variables": (
+        "an object of numbers of components (1 and up)",
+        lambda value: _is_dict(value, _is_text, _is_count),
+    ),
     "output_units": ("an object of texts", lambda value: _is_dict(value, _is_text, _is_text)),
     "type_map": (
         "an object of types (0 and up)",
         lambda value: _is_dict(value, _is_text, lambda t: t == 0 or _is_count(t)),
     ),
-    "cutoff": ("a positive number", lambda value: _is_number(value) and value > 0),
+    **dict.fromkeys(("cutoff", "mm_cutoff"), ("a positive number", lambda value: _is_number(value) and value > 0)),
     "energy_offset": ("a finite number", _is_number),
     "atomic_energies": (
         "an object {atomic number: finite number}",

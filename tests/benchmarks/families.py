@@ -1,16 +1,19 @@
 """Model families in every way of running them: 22, 32, 96 and 648 atoms, one CPU thread.
 
-22: alanine dipeptide, 32: the ligand ejm_31, both in vacuum; 96 and 648: boxes of water. Models have random weights
-(but for ani2x), built by each family's own package as its tests do; elements that a model lacks are replaced.
+22: alanine dipeptide, 32: the ligand ejm_31, both in vacuum; 96 and 648: boxes of water, or the same waters in vacuum
+for models that know no box. Models have random weights (but for ani2x), built by each family's own package as its tests
+do; elements that a model lacks are replaced.
 
 - eager, TorchScript, torch.compile: the module and autograd, in a Python loop, edges given
 - .pt2 in a loop: the package in a Python loop, edges given
 - .pt2 in MD: a step of NNPForce, with the plugin's edges
-- PythonForce: a step of OpenMM's PythonForce with the eager module, and edges from vesin, as openmm-ml does it
+- PythonForce: a step of OpenMM's PythonForce with the eager model, and edges from vesin, as openmm-ml does it
+
+metatomic's files are TorchScript: there all that is .pt2 elsewhere is .pt, and PythonForce runs TorchScript.
 
 Nothing but the model acts on the atoms, and all cases are timed in turns in one run: medians (quartiles) in ms. Forces
-of each case are compared with those of the eager model in float64. Memory is the growth of the largest resident set
-while a case is set up and evaluated, in a process of its own that holds the eager model already.
+of each case are compared with those of the model in Python, in float64 where it can. Memory is the growth of the
+largest resident set while a case is set up and evaluated, in a process of its own that holds the model already.
 
     OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python tests/benchmarks/families.py message_passing --out families.json
 """
@@ -20,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 import warnings
@@ -32,6 +34,7 @@ from typing import Any
 import numpy as np
 import openmm
 import torch
+from family_models import FAMILIES, Model, build
 from glue import ROOT, summary
 from neighbors import surroundings
 from openmm import app, unit
@@ -39,15 +42,12 @@ from tqdm import tqdm
 
 import openmmnnp
 from openmmnnp.atoms import Atoms
-from openmmnnp.export import export
-from openmmnnp.export.eager import Eager, Inputs, tensors, with_forces
+from openmmnnp.export.eager import Eager, Inputs, tensors
 from openmmnnp.export.examples import complete
-from openmmnnp.families import Loaded, find_family
-
-sys.path[:0] = [str(ROOT / "tests" / "python"), str(ROOT / "tests" / "python" / "families")]
 
 STEP = 1e-5  # ps: with random weights atoms must not go far
 FORCE_ERROR = {"float32": 1e-3, "float64": 1e-7}  # of their root mean square
+WANTED = ["energy", "forces"]
 Run = Callable[[], Any]
 
 
@@ -55,49 +55,13 @@ Run = Callable[[], Any]
 class Subject:
     """A model and the atoms that it is given."""
 
-    loaded: Loaded
-    package: Path
+    model: Model
     atoms: Atoms
 
     @property
     def inputs(self) -> Inputs:
-        spec = self.loaded.spec
+        spec = self.model.spec
         return tensors(spec, complete(spec, self.atoms.example(spec)))
-
-
-# Models
-
-
-def load(family: str, folder: Path, dtype: str) -> Loaded:
-    """The family's model for any atoms."""
-    if family == "message_passing":
-        from water import CUTOFF, MessagePassing
-
-        inputs = ["positions", "atomic_numbers", "edges", "shifts"]
-        spec = openmmnnp.ModelSpec("message passing", "nm", "kJ/mol", dtype, inputs=inputs, elements=[1, 6, 7, 8])
-        spec.cutoff, spec.edges, spec.shifts = CUTOFF, "full", "cartesian"
-        return Loaded(spec, MessagePassing())
-    words = [str(path) for path in parameters(family, folder, dtype)]
-    parser = argparse.ArgumentParser()
-    find_family(family).add_arguments(parser)
-    options = parser.parse_args(words)
-    options.dtype, options.device, options.charge = dtype, "cpu", 0
-    return find_family(family).load(options, None)
-
-
-def parameters(family: str, folder: Path, dtype: str) -> list[Any]:
-    """Words of the command line that name a model of random weights, or the published parameters."""
-    if family == "ani2x":
-        return ["--parameters", Path(os.environ["OPENMMNNP_TEST_DATA"]) / "ani-2x" / "ani-2x_8x"]
-    if family == "mace":
-        from test_mace import build
-
-        return [build(folder / "random.model", "ScaleShiftMACE", getattr(torch, dtype))]
-    if family == "torchmdnet":
-        from test_torchmdnet import build as build_tensornet
-
-        return [build_tensornet(folder / "random.ckpt", dtype)]
-    raise ValueError(f"{family} is not one of message_passing, ani2x, mace, torchmdnet")
 
 
 # Atoms
@@ -132,41 +96,41 @@ def water(count: int, folder: Path) -> Atoms:
     return Atoms(numbers, 10 * state.getPositions(asNumpy=True)._value, box)
 
 
-def known(atoms: Atoms, elements: list[int] | None) -> Atoms:
-    """With elements that the model knows in place of others."""
-    if not elements:
-        return atoms
-    return replace(atoms, numbers=tuple(z if z in elements else max(elements) for z in atoms.numbers))
+def known(atoms: Atoms, spec: openmmnnp.ModelSpec) -> Atoms:
+    """With elements that the model knows in place of others, and without a box if it knows none."""
+    known = spec.elements or [1, 6, 8]  # a model with types only: those of the tests
+    numbers = tuple(z if z in known else max(known) for z in atoms.numbers)
+    return replace(atoms, numbers=numbers, box=None if spec.periodic is False else atoms.box)
 
 
 # Ways of running
 
 
-def with_autograd(subject: Subject, module: torch.nn.Module) -> Run:
+def module_of(subject: Subject) -> torch.nn.Module:
+    if subject.model.module is None:
+        raise ValueError(subject.model.reason)
+    return subject.model.module
+
+
+def in_python(subject: Subject) -> Run:
     inputs = subject.inputs
-    model = Eager(module, subject.loaded.spec)
-    wanted = ["energy", "forces"]
-    return lambda: model.evaluate(inputs, wanted)
-
-
-def eager(subject: Subject) -> Run:
-    return with_autograd(subject, subject.loaded.module)
+    return lambda: subject.model.evaluate(inputs, WANTED)
 
 
 def torchscript(subject: Subject) -> Run:
-    return with_autograd(subject, torch.jit.script(subject.loaded.module))
+    model, inputs = Eager(torch.jit.script(module_of(subject)), subject.model.spec), subject.inputs
+    return lambda: model.evaluate(inputs, WANTED)
 
 
 def compiled(subject: Subject) -> Run:
-    model = Eager(subject.loaded.module, subject.loaded.spec)
+    model, inputs = Eager(module_of(subject), subject.model.spec), subject.inputs
     model.module = torch.compile(model.module, dynamic=True)
-    inputs = subject.inputs
-    return lambda: model.evaluate(inputs, ["energy", "forces"])
+    return lambda: model.evaluate(inputs, WANTED)
 
 
 def package(subject: Subject) -> Run:
-    saved, inputs = torch._inductor.aoti_load_package(str(subject.package)), subject.inputs
-    names = with_forces(subject.loaded.spec.outputs)
+    saved, inputs = torch._inductor.aoti_load_package(str(subject.model.file)), subject.inputs
+    names = openmmnnp.spec.read_spec(subject.model.file).outputs
 
     def run() -> dict[str, torch.Tensor]:
         return dict(zip(names, saved(*inputs.values()), strict=True))
@@ -175,31 +139,31 @@ def package(subject: Subject) -> Run:
 
 
 def in_md(subject: Subject) -> Run:
-    force = openmmnnp.NNPForce(subject.package, atomicNumbers=subject.atoms.numbers)
+    force = openmmnnp.NNPForce(subject.model.file, atomicNumbers=subject.atoms.numbers)
     force.setUsesPeriodicBoundaryConditions(subject.atoms.box is not None)
     return step_of(subject, force)
 
 
 def python_force(subject: Subject) -> Run:
-    """The eager module in OpenMM's PythonForce, with a list of vesin's at each step."""
+    """The model in OpenMM's PythonForce, with a list of vesin's at each step if it takes edges."""
     import vesin
 
-    spec, atoms = subject.loaded.spec, subject.atoms
-    model, example = Eager(subject.loaded.module, spec), atoms.example(spec)
-    length = spec_units(spec)
-    neighbors = vesin.NeighborList(cutoff=spec.cutoff, full_list=spec.edges != "half", n_threads=1)
+    spec, atoms = subject.model.spec, subject.atoms
+    example, (length, energy) = atoms.example(spec), spec_units(spec)
     periodic = atoms.box is not None
     box = np.asarray(example.get("box", np.eye(3)))
+    neighbors = vesin.NeighborList(cutoff=spec.cutoff or 1.0, full_list=spec.edges != "half", n_threads=1)
 
     def compute(state: openmm.State) -> tuple[float, np.ndarray]:
-        x = state.getPositions(asNumpy=True)._value / length[0]
-        pairs, cells = neighbors.compute(x, box, periodic, "PS")
-        order = np.argsort(pairs[:, 0], kind="stable")  # by center, as the plugin gives them
-        pairs, cells = pairs[order], cells[order]
-        shifts = cells @ box if spec.shifts == "cartesian" else cells
-        given = {**example, "positions": x, "edges": pairs.T.astype(np.int64), "shifts": shifts}
-        found = model.evaluate(tensors(spec, {name: given[name] for name in spec.inputs}), ["energy", "forces"])
-        return length[1] * found["energy"].item(), length[1] / length[0] * found["forces"].double().numpy()
+        x = state.getPositions(asNumpy=True)._value / length
+        given = {**example, "positions": x}
+        if "edges" in spec.inputs:
+            pairs, cells = neighbors.compute(x, box, periodic, "PS")
+            order = np.argsort(pairs[:, 0], kind="stable")  # by center, as the plugin gives them
+            pairs, cells = pairs[order], cells[order]
+            given |= {"edges": pairs.T.astype(np.int64), "shifts": cells @ box if spec.shifts == "cartesian" else cells}
+        found = subject.model.evaluate(tensors(spec, {name: given[name] for name in spec.inputs}), WANTED)
+        return energy * found["energy"].item(), energy / length * found["forces"].double().numpy()
 
     force = openmm.PythonForce(compute)
     force.setUsesPeriodicBoundaryConditions(periodic)
@@ -222,7 +186,7 @@ def step_of(subject: Subject, force: openmm.Force) -> Run:
     context = openmm.Context(system, openmm.VerletIntegrator(STEP), openmm.Platform.getPlatform("CPU"))
     context.setPositions(0.1 * atoms.positions)
     context.setVelocitiesToTemperature(10, 1)
-    length, energy = spec_units(subject.loaded.spec)
+    length, energy = spec_units(subject.model.spec)
 
     def run() -> Callable[[], np.ndarray]:
         context.getIntegrator().step(1)
@@ -237,14 +201,22 @@ def step_of(subject: Subject, force: openmm.Force) -> Run:
     return run
 
 
+IN_MD = "{file} in MD"
 CASES: dict[str, Callable[[Subject], Run]] = {
-    "eager": eager,
+    "eager": in_python,
     "TorchScript": torchscript,
     "torch.compile": compiled,
-    ".pt2 in a loop": package,
-    ".pt2 in MD": in_md,
+    "{file} in a loop": package,
+    IN_MD: in_md,
     "PythonForce": python_force,
 }
+
+
+def cases_of(model: Model) -> dict[str, Callable[[Subject], Run]]:
+    """Ways of running this file: a .pt in a Python loop is TorchScript."""
+    if model.file.suffix == ".pt2":
+        return CASES
+    return {"TorchScript": in_python, IN_MD: in_md, "PythonForce": python_force}
 
 
 # Measurements
@@ -254,7 +226,7 @@ def forces_of(result: Any) -> np.ndarray:
     return result() if callable(result) else result["forces"].double().numpy()
 
 
-def memory(subject: Subject, case: str) -> float:
+def memory(subject: Subject, make: Callable[[Subject], Run]) -> float:
     """MiB by which the largest resident set grows while the case is set up and evaluated three times."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -262,7 +234,7 @@ def memory(subject: Subject, case: str) -> float:
         try:
             Path("/proc/self/clear_refs").write_text("5")
             before = resident("VmRSS")
-            run = CASES[case](subject)
+            run = make(subject)
             for _ in range(3):
                 run()
             os.write(writing, f"{(resident('VmHWM') - before) / 1024}".encode())
@@ -281,31 +253,29 @@ def resident(key: str) -> int:
 
 def measure(subject: Subject, name: str, seconds: float) -> list[dict[str, Any]]:
     """A row for each way of running the model. Raises ValueError if forces are wrong."""
-    exact = Eager(subject.loaded.module, subject.loaded.spec, dtype=torch.float64)
-    double = {k: x.double() if x.is_floating_point() else x for k, x in subject.inputs.items()}
-    right = exact.results(double)["forces"].numpy()
+    right = subject.model.exact(subject.inputs, WANTED)["forces"].double().numpy()
     rows: list[dict[str, Any]] = []
     runs: dict[str, Run] = {}
-    for case, make in tqdm(CASES.items(), f"{name}: setting up", leave=False):
-        row: dict[str, Any] = {"system": name, "atoms": len(right), "case": case}
+    for case, make in tqdm(cases_of(subject.model).items(), f"{name}: setting up", leave=False):
+        row: dict[str, Any] = {"system": name, "atoms": len(right), "case": case.format(file=subject.model.file.suffix)}
         rows.append(row)
         try:
             run = make(subject)
             for _ in range(5):
                 found = forces_of(run())
         except Exception as error:
-            row["failed"] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
+            row["failed"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:100]}"
             continue
         row["error"] = float(np.sqrt(((found - right) ** 2).mean() / (right**2).mean()))
-        if not row["error"] < FORCE_ERROR[subject.loaded.spec.dtype]:
+        if not row["error"] < FORCE_ERROR[subject.model.spec.precision or subject.model.spec.dtype]:
             raise ValueError(f"{name}, {case}: forces are off by {row['error']:.1e} of their size")
-        row["MiB"] = memory(subject, case)
-        runs[case] = run
+        row["MiB"] = memory(subject, make)
+        runs[row["case"]] = run
     times = interleaved(runs, seconds, name)
     for row in rows:
         if row["case"] in times:
             row["ms"] = summary(times[row["case"]])
-            row["ratio"] = summary(times[row["case"]] / times[".pt2 in MD"])
+            row["ratio"] = summary(times[row["case"]] / times[IN_MD.format(file=subject.model.file.suffix)])
     return rows
 
 
@@ -327,7 +297,7 @@ def report(family: str, rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
         f"{family}:\n",
-        "| atoms | case | ms | time over .pt2 in MD | memory, MiB | error of forces |",
+        "| atoms | case | ms | time over the file in MD | memory, MiB | error of forces |",
         "|---:|---|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -345,7 +315,7 @@ def report(family: str, rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", help="message_passing, ani2x, mace, torchmdnet")
+    parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
     parser.add_argument("--seconds", type=float, default=20, help="of each system [20]")
     parser.add_argument("--atoms", type=int, nargs="+", default=[22, 32, 96, 648])
@@ -357,12 +327,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        loaded = load(words.family, folder, words.dtype)
-        example = known(water(32, folder), loaded.spec.elements).example(loaded.spec)
-        export(loaded.module, loaded.spec, folder / "model.pt2", example=example, threads=1)
+        model = build(words.family, folder, words.dtype, lambda spec: known(water(32, folder), spec))
         for count in words.atoms:
-            atoms = known(systems[count](folder), loaded.spec.elements)
-            rows += measure(Subject(loaded, folder / "model.pt2", atoms), f"{count} atoms", words.seconds)
+            atoms = known(systems[count](folder), model.spec)
+            rows += measure(Subject(model, atoms), f"{count} atoms", words.seconds)
     print(report(words.family, rows))
     if words.out:
         results = surroundings() | {"family": words.family, "dtype": words.dtype, "rows": rows}

@@ -41,7 +41,8 @@ void expect(bool condition, const std::string& what) {
 /** The memory that the kernel works on, and an evaluation in which all is right. */
 struct Device {
     std::vector<float> positions = {1, 2, 3, 4, 5, 6, 7, 8, 9};
-    std::vector<double> forces = {-1, -2, -3, -4, -5, -6, -7, -8, -9}, derivatives = {0.5, 0.25};
+    std::vector<double> forces = {-1, -2, -3, -4, -5, -6, -7, -8, -9}, derivatives = {0.5, 0.25},
+                        chargeForces = {-1, -2, -3, -4, -5, -6};
     double energy = 10;
     std::vector<double> lastEnergies = std::vector<double>(4), kept = std::vector<double>(25),
                         hostResults = std::vector<double>(3);
@@ -52,8 +53,9 @@ struct Device {
         for (int i = 0; i < blockSize; i++)
             block.emplace_back([=] {
                 threadIndex = i;
-                check(positions.data(), forces.data(), &energy, derivatives.data(), withForces, limit, evaluation,
-                      (evaluation - 1) % 4, lastEnergies.data(), &failed, kept.data(), &hostFlag, hostResults.data());
+                check(positions.data(), forces.data(), &energy, derivatives.data(), chargeForces.data(), 2, withForces,
+                      limit, evaluation, (evaluation - 1) % 4, lastEnergies.data(), &failed, kept.data(), &hostFlag,
+                      hostResults.data());
             });
         for (std::thread& thread : block)
             thread.join();
@@ -61,6 +63,7 @@ struct Device {
     bool isCleared() const {
         const auto isZero = [](double value) { return value == 0; };
         return std::all_of(forces.begin(), forces.end(), isZero) &&
+               std::all_of(chargeForces.begin(), chargeForces.end(), isZero) &&
                std::all_of(derivatives.begin(), derivatives.end(), isZero);
     }
 };
@@ -88,6 +91,17 @@ void testWrong(const std::string& what, F spoil) {
     expect(device.lastEnergies[0] == 0, "its energy is not remembered");
 }
 
+void testWrongCharge() {
+    Device device;
+    device.chargeForces[4] = NAN;
+    device.run(9);
+    expect(device.kept[4] == 2, "the charge on which a force is wrong is kept");
+    device = Device();
+    device.chargeForces[4] = NAN;
+    device.run(9, false);
+    expect(!device.hostFlag, "forces on charges that were not asked for are not looked at");
+}
+
 void testFirst() {
     Device device;
     device.forces[4] = NAN;
@@ -95,8 +109,9 @@ void testFirst() {
     expect(device.kept[3] == 10 && device.kept[6] == 0.25 && device.kept[7] == -1 && std::isnan(device.kept[11]) &&
                device.kept[24] == 9,
            "energy, derivatives, forces and positions of the first wrong evaluation are kept");
-    device = Device{device.positions, {}, {}, 20, device.lastEnergies, device.kept, device.hostResults, 1, 1};
+    device = Device{device.positions, {}, {}, {}, 20, device.lastEnergies, device.kept, device.hostResults, 1, 1};
     device.forces.assign(9, INFINITY);
+    device.chargeForces.assign(6, 1);
     device.derivatives.assign(2, 1);
     device.run(6);
     expect(device.kept[0] == 5 && device.kept[3] == 10 && device.isCleared(), "not those of a later one");
@@ -110,6 +125,8 @@ int main() {
     testWrong("an energy that is not a number", [](Device& device) { device.energy = NAN; });
     testWrong("an infinite force", [](Device& device) { device.forces[8] = -INFINITY; });
     testWrong("a force that is too large", [](Device& device) { device.forces[0] = -100; });
+    testWrong("an infinite force on a charge", [](Device& device) { device.chargeForces[5] = INFINITY; });
+    testWrongCharge();
     testWrong("a derivative that is not a number", [](Device& device) { device.derivatives[1] = NAN; });
     testWrong("a position that is not a number", [](Device& device) { device.positions[5] = NAN; });
     testFirst();

@@ -2,11 +2,12 @@
  * The evaluation that only enqueues, as CUDA uses it, run where there is no such device: on torch's CPU, with a
  * stand-in for CUDA's graphs.
  *
- *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE ELASTIC EDGES MODEL...
+ *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE ELASTIC EDGES CHARGES MODEL...
  *
  * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64), with its number of particles free.  The packages
  * say that they are for CUDA: one for compute capability 9.0, one with two kernels of one name.  ELASTIC is
- * E = k sum_i |r_i|^2 with the parameter k, and EDGES is E = sum max(0, 1 - |r_ij|^2) over edges with Cartesian shifts.
+ * E = k sum_i |r_i|^2 with the parameter k, EDGES is E = sum max(0, 1 - |r_ij|^2) over edges with Cartesian shifts, and
+ * CHARGES is E = sum_ij Q_j |r_i - R_j|^2 with MM charges Q_j at R_j.
  */
 #include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
@@ -200,6 +201,41 @@ void testEdges(const std::shared_ptr<Model>& model) {
     }
 }
 
+/** Charges in the caller's memory, padded; then more memory elsewhere, as when their arrays have grown. */
+void testCharges(const std::shared_ptr<Model>& model) {
+    std::vector<double> positions = {0, 0, 0, 1, 0, 0}, forces(6);
+    double energy = 0;
+    int replays = 0;
+    DeviceEvaluation evaluation(model, 2);
+    for (const int capacity : {2, 5}) {
+        std::vector<double> around(3 * capacity, 60), charges(capacity), mmForces(3 * capacity);
+        around[0] = 3;
+        around[1] = around[2] = 0;
+        charges[0] = 0.5;
+        DeviceEvaluation::Memory memory = {positions.data(), &energy, nullptr, forces.data()};
+        memory.mmPositions = around.data();
+        memory.mmCharges = charges.data();
+        memory.mmForces = mmForces.data();
+        memory.mmCapacity = capacity;
+        evaluation.bind(memory, nullptr,
+                        std::make_unique<GraphReplay>(std::make_unique<StandIn>(replays, [] {}), 1, "test"));
+        for (int step = 0; step < 3; step++) {
+            evaluation.run(true);
+            expect(energy == 0.5 * (9 + 4) && forces[0] == 3 && forces[3] == 2, "energy and forces among charges");
+            expect(mmForces[0] == -5 && mmForces[1] == 0 && mmForces[3] == 0, "forces on charges, and on padding");
+        }
+        expect(evaluation.isCaptured(), "captured with charges");
+        evaluation.getInputs().getMM()->setCount(1);
+        evaluation.waitForResults();
+        expect(evaluation.getMMForces()[0] == -5, "forces on charges on the host");
+    }
+    const double lastEnergies[DeviceEvaluation::numLastEnergies] = {1, 2, 3, 4};
+    DeviceEvaluation::Failure failure = {6, true, 1e6, 2.5, nullptr, forces.data(), positions.data(), lastEnergies};
+    failure.charge = 1;
+    const std::string text = errorOf([&] { evaluation.throwFailure(failure); });
+    expect(contains(text, "force on the MM charge 1 of those near") && contains(text, "in evaluation 6"), text);
+}
+
 void testFailure(const std::shared_ptr<Model>& model) {
     Case one(model);
     one.bind();
@@ -257,7 +293,8 @@ int main(int argc, char** argv) {
     for (const bool spoiled : {false, true})
         testDerivative(loadModel(*ModelFile::open(argv[4]), LoadOptions()), spoiled);
     testEdges(loadModel(*ModelFile::open(argv[5]), LoadOptions()));
-    for (int i = 6; i < argc; i++) {
+    testCharges(loadModel(*ModelFile::open(argv[6]), LoadOptions()));
+    for (int i = 7; i < argc; i++) {
         testMissingCuda(argv[i]);
         const std::shared_ptr<Model> model = loadModel(*ModelFile::open(argv[i]), LoadOptions());
         testResults(model);

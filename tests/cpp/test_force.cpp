@@ -4,7 +4,7 @@
  *
  *     test_force PLUGIN_FOLDER MODEL...
  *
- * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64).
+ * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64); it may take MM charges.
  */
 #include "model/ModelCache.h"
 #include "model/ModelFile.h"
@@ -12,6 +12,7 @@
 #include "openmmnnp/NNPForce.h"
 #include "openmmnnp/TrustModel.h"
 #include <OpenMM.h>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -84,6 +85,15 @@ std::vector<int> modelParticles() {
     return particles;
 }
 
+std::vector<int> otherParticles() {
+    const std::vector<int> chosen = modelParticles();
+    std::vector<int> particles;
+    for (int i = 0; i < numParticles; i++)
+        if (std::find(chosen.begin(), chosen.end(), i) == chosen.end())
+            particles.push_back(i);
+    return particles;
+}
+
 /** A Context of free particles, with or without the force, which may have link atoms. */
 struct Simulation {
     OpenMM::System system;
@@ -102,6 +112,8 @@ struct Simulation {
             for (int i = 0; i < numLinks; i++)
                 force->addLinkAtom(3 * i + 1, 3 * i + 2, 0.1);
             force->setSkin(1.0); // so that candidates last for all steps
+            if (force->getModelSpec().hasInput("mm_positions"))
+                force->setMMCharges(otherParticles(), std::vector<double>(numParticles - numModelParticles, 0.1));
             system.addForce(force);
         }
         context = std::make_unique<OpenMM::Context>(system, integrator, OpenMM::Platform::getPlatformByName(platform));

@@ -145,8 +145,8 @@ for step in $steps; do
         OPENMMNNP_TEST_PLATFORM=CUDA attempt test_common "${TIME_TEST:-200}" "$python" -m pytest -q \
             -p no:cacheprovider -o filterwarnings=default -k CUDA \
             tests/python/test_device_{positions,order,numbers}.py tests/python/test_inputs_and_outputs.py \
-            tests/python/test_evaluations.py tests/python/test_molecules.py tests/python/test_force_api.py \
-            tests/python/test_neighbors.py
+            tests/python/test_evaluations.py tests/python/test_molecules.py tests/python/test_link_atoms.py \
+            tests/python/test_force_api.py tests/python/test_neighbors.py
         ;;
     sanitize)
         attempt models 120 "$python" tests/gpu/models_for_short.py "$work"

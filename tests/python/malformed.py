@@ -340,6 +340,12 @@ PACKAGES: dict[str, tuple[Make, str]] = {
     "no spec": (without(SPEC), "carries no ModelSpec"),
     "no library": (without(".so"), "holds no compiled library"),
     "two libraries": (adding("{}data/aotinductor/model/b.so"), "more than one library"),
+    "two lists of operators": (
+        lambda data: adding("{}data/aotinductor/model/b.json", b"{}")(
+            adding("{}data/aotinductor/model/a.json", b"{}")(data)
+        ),
+        "more than one list of operators",
+    ),
     "library that is text": (replacing(".so", lambda content: b"text" * 99), "is not an ELF file"),
     "library for another machine": (in_library(18, 8), "not a shared library for this machine"),
     "program for a library": (in_library(16, 2), "not a shared library for this machine"),

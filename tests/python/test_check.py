@@ -128,10 +128,10 @@ def test_compiled_packages(pair_package: tuple[Path, ModelSpec], walls_package: 
 WRONG: dict[str, tuple[str, str, str, str, dict[str, Any]]] = {
     # name: group, check, state, body, spec
     "energy in kJ/mol called eV": ("units", "energy unit", "fail", GOOD, {"energy_unit": "eV"}),
-    "energy in kJ/mol called kcal/mol": ("units", "energy unit", "doubtful", GOOD, {"energy_unit": "kcal/mol"}),
+    "energy in kJ/mol called kcal/mol": ("units", "energy unit", "fail", GOOD, {"energy_unit": "kcal/mol"}),
     "lengths in nm called angstrom": ("gradient", "gradient", "fail", GOOD, {"length_unit": "angstrom"}),
     "lengths in bohr called angstrom": (
-        "units", "length unit", "doubtful", GOOD.replace("positions[j]", "0.0529177 * positions[j]").replace(
+        "units", "length unit", "fail", GOOD.replace("positions[j]", "0.0529177 * positions[j]").replace(
             "positions[i]", "0.0529177 * positions[i]"), {"length_unit": "angstrom"}),
     "sign of the forces": (
         "gradient", "gradient", "fail", RADII + "d = positions - positions.mean(0)\nreturn (d * d).sum(), 2 * d",

@@ -76,17 +76,29 @@ def spring_with_edges(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_program_without_python(programs: Path, springs: list[Path], spring_with_edges: Path) -> None:
+@pytest.fixture(scope="session")
+def spring_with_charges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("springs") / "charges.pt"
+    body = "return 50 * (positions**2).sum() + 0 * (mm_charges * mm_positions.sum(1)).sum()"
+    scripted(body, "positions, mm_positions, mm_charges").save(str(path))
+    inputs = ["positions", "mm_positions", "mm_charges"]
+    write_spec(path, ModelSpec("spring", "nm", "kJ/mol", "float64", inputs=inputs, mm_cutoff=0.5))
+    return path
+
+
+def test_program_without_python(
+    programs: Path, springs: list[Path], spring_with_edges: Path, spring_with_charges: Path
+) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
     result = subprocess.run(
-        [programs / "test_force", PACKAGE / "lib" / "plugins", *springs, spring_with_edges],
+        [programs / "test_force", PACKAGE / "lib" / "plugins", *springs, spring_with_edges, spring_with_charges],
         capture_output=True,
         text=True,
         env={**os.environ, "OPENMMNNP_TORCH_LIB": str(torch_lib)},
     )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("no allocation of our own") == 3
+    assert result.stdout.count("no allocation of our own") == 8
 
 
 def _as_if_for_cuda(package: Path, target: Path, kernels: list[str]) -> Path:
@@ -115,8 +127,15 @@ def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_
     scripted(body, "positions, edges, shifts").save(str(edges))
     inputs = ["positions", "edges", "shifts"]
     write_spec(edges, ModelSpec("edges", "nm", "kJ/mol", "float64", inputs=inputs, cutoff=1.0, shifts="cartesian"))
+    charges = tmp_path / "charges.pt"
+    body = "r = positions[:, None] - mm_positions[None]\nreturn (mm_charges * (r * r).sum(2)).sum()"
+    scripted(body, "positions, mm_positions, mm_charges").save(str(charges))
+    inputs = ["positions", "mm_positions", "mm_charges"]
+    write_spec(charges, ModelSpec("charges", "nm", "kJ/mol", "float64", inputs=inputs))
     result = subprocess.run(
-        [programs / "test_device", torch_lib, one, twins, elastic, edges, *springs], capture_output=True, text=True
+        [programs / "test_device", torch_lib, one, twins, elastic, edges, charges, *springs],
+        capture_output=True,
+        text=True,
     )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -197,6 +197,10 @@ def test_a_model_that_sees_edges_beyond_the_cutoff_is_refused(tmp_path: Path) ->
 def test_wrong_formats(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the format 'onnx' was asked for, but a model is saved as 'pt2' or 'pt'"):
         export(Pair(), pair_spec(), tmp_path / "pair.onnx")
+    with pytest.raises(
+        ValueError, match="format='pt' was asked for, but .*pair.pt2 would be taken for a .pt2: name it"
+    ):
+        export(Pair(), pair_spec(), tmp_path / "pair.pt2", format="pt")
     with pytest.raises(ValueError, match="threads is 0, but 1 or more, or None for any number, is needed"):
         for_threads(0)
     with pytest.raises(ValueError, match="threads=1 was asked for, but a .pt takes the threads that"):

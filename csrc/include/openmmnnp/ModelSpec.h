@@ -30,7 +30,8 @@ struct SpecArray {
 struct SpecReference {
     std::map<std::string, SpecArray> inputs;
     double energy = 0;
-    SpecArray forces; // [n][3], empty if not given
+    SpecArray forces;   // [n][3], empty if not given
+    SpecArray mmForces; // [m][3], empty if not given
 };
 
 /**
@@ -43,6 +44,10 @@ public:
      */
     static ModelSpec parse(const std::string& json);
 
+    /** The energyUnit of a model that gives collective variables alone.  Its energy, the sum of the first output,
+       serves to check the model. */
+    static constexpr const char* noEnergy = "1";
+
     std::string name;
     std::string lengthUnit = "nm";
     std::string energyUnit = "kJ/mol";
@@ -51,9 +56,10 @@ public:
     std::vector<std::string> inputs;  // in the order in which they are passed
     std::vector<std::string> outputs; // likewise; without "energy", that is the sum of "atomic_energy"
     std::map<std::string, std::string> outputUnits;
-    int particles = 0;              // 0: any number
-    std::vector<int> atomicNumbers; // if fixed by the model
-    std::vector<int> elements;      // atomic numbers that the model knows; empty: not said
+    std::map<std::string, int> collectiveVariables; // outputs that may be such -> number of their components
+    int particles = 0;                              // 0: any number
+    std::vector<int> atomicNumbers;                 // if fixed by the model
+    std::vector<int> elements;                      // atomic numbers that the model knows; empty: not said
     std::map<std::string, int> typeMap;
     std::optional<double> cutoff;     // in lengthUnit
     std::string edges = "full";       // or "half": each pair once
@@ -62,6 +68,7 @@ public:
     int edgeCapacity = 0;             // edges that the model takes, with padding; 0: any number
     std::string smallBox = "images";  // several edges of one pair in a small box; or "refuse" such a box
     bool batchedBox = false;          // box is [1][3][3], a batch of one, instead of [3][3]
+    std::optional<double> mmCutoff;   // in lengthUnit: charges are given up to there; none: all charges
     std::optional<bool> periodic;
     std::optional<bool> longRange;
     std::vector<std::string> libraries; // whose operators a TorchScript program uses, by the names of their namespaces
@@ -73,6 +80,8 @@ public:
 
     bool hasInput(const std::string& name) const;
     bool hasOutput(const std::string& name) const;
+    /** Is it a named output, whose components may be collective variables? */
+    bool isVariable(const std::string& output) const;
     /** Names NAME of the inputs `parameters.NAME`, in order. */
     std::vector<std::string> getParameterNames() const;
     /** Whether results are as exact as float64 can be. */

@@ -24,6 +24,7 @@ struct Diagnostics {
     int particles = 0;        // of the System
     int linkAtoms = 0;        // that the model sees after them
     int64_t edges = 0;        // of the last evaluation, without padding
+    int mmCharges = 0;        // likewise, that the model was given
     long long listBuilds = 0; // how often candidates for edges were found, since the Context was made
     int threads = 0;          // of torch, process-wide
     bool cudaGraph = false;
@@ -132,6 +133,24 @@ public:
     void setLinkAtomParameters(int index, int mlParticle, int mmParticle, double distance, int atomicNumber);
     const std::vector<LinkAtom>& getLinkAtoms() const;
 
+    /**
+     * Electrostatic embedding: charges in e of particles outside of the force, for a model that takes `mm_positions`
+     * and `mm_charges`.  Those within the model's `mm_cutoff` of a particle of the force are given to it, in ascending
+     * order of particles, and feel its forces.  Nothing is removed from other forces of the System.
+     */
+    void setMMCharges(const std::vector<int>& particles, const std::vector<double>& charges);
+    /** Was setMMCharges() called?  (With no particles it says that there are none.) */
+    bool usesMMCharges() const;
+    const std::vector<int>& getMMParticles() const;
+    const std::vector<double>& getMMCharges() const; // of these particles
+    /**
+     * Say whether the MM charges have periodic images; each is then given as the image nearest to the force's
+     * particles.  Not said: they have, if a force of the System is periodic.  It must be said inside a CustomCVForce
+     * or ATMForce, where the other forces are not seen.
+     */
+    void setMMPeriodic(std::optional<bool> periodic);
+    const std::optional<bool>& getMMPeriodic() const;
+
     void setUsesPeriodicBoundaryConditions(bool periodic);
     bool usesPeriodicBoundaryConditions() const override;
 
@@ -152,6 +171,14 @@ public:
     void setScaleParameter(const std::string& name, std::optional<double> defaultValue = 1);
     const std::string& getScaleParameter() const;
     std::optional<double> getScaleParameterDefaultValue() const;
+
+    /** Let the energy be a component of a named output, as the spec's unit has it and without conversion: a collective
+        variable, for CustomCVForce.  Components count row-major.  Forces of one Context that differ in nothing but
+        component, name and scale cost one evaluation of the model (on CUDA one each).  "" for none.
+        Throws OpenMMException if the component is negative. */
+    void setCollectiveVariable(const std::string& output, int component = 0);
+    const std::string& getCollectiveVariable() const;
+    int getCollectiveVariableComponent() const;
 
     /** For models without a spec: the model returns (energy, forces) instead of energy. */
     void setOutputsForces(bool outputsForces);
@@ -179,8 +206,8 @@ public:
      * output. */
     NamedOutput getOutput(OpenMM::Context& context, const std::string& name) const;
     Diagnostics getDiagnostics(OpenMM::Context& context) const;
-    /** Copy model, atomic numbers, types, charge and multiplicity to a Context.  The new model must take and give the
-     * same. */
+    /** Copy model, atomic numbers, types, charge, multiplicity and MM charges to a Context.  The new model must take
+     * and give the same. */
     void updateParametersInContext(OpenMM::Context& context) const;
 
     const std::shared_ptr<const ModelFile>& getModel() const;
@@ -200,13 +227,18 @@ private:
     bool cudaGraphs = true, deviceNeighbors = false;
     double skin = 0.1;
     int cudaGraphWarmupSteps = 10, charge = 0, multiplicity = 1;
-    std::vector<int> particles, atomicNumbers, types;
+    std::vector<int> particles, atomicNumbers, types, mmParticles;
+    std::vector<double> mmCharges;
+    bool mmChargesWereSet = false;
+    std::optional<bool> mmPeriodic;
     std::vector<std::pair<int, int>> bonds;
     std::vector<LinkAtom> linkAtoms;
     std::vector<GlobalParameter> globalParameters;
     std::vector<std::string> energyParameterDerivatives;
     std::string scaleParameter;
     std::optional<double> scaleParameterDefault = 1;
+    std::string collectiveVariable;
+    int collectiveVariableComponent = 0;
 };
 
 } // namespace openmmnnp

@@ -19,6 +19,20 @@ namespace {
 const std::string parameterPrefix = "parameters.";
 const std::string derivativePrefix = "parameter_derivative.";
 
+/** The output that is the energy's derivative by an input, or minus that; "" if there is none. */
+std::string derivativeBy(const std::string& input) {
+    if (input == "positions")
+        return "forces";
+    if (input == "mm_positions")
+        return "mm_forces";
+    const bool isParameter = input.compare(0, parameterPrefix.size(), parameterPrefix) == 0;
+    return isParameter ? derivativePrefix + input.substr(parameterPrefix.size()) : "";
+}
+
+bool isForces(const std::string& output) {
+    return output == "forces" || output == "mm_forces";
+}
+
 torch::Dtype torchDtype(DType dtype) {
     switch (dtype) {
     case DType::Float32:
@@ -142,17 +156,27 @@ TorchScriptModel::TorchScriptModel(const ModelFile& file, const ModelSpec& model
     }
     const auto& inputs = spec.inputs;
     positionsInput = static_cast<int>(std::find(inputs.begin(), inputs.end(), "positions") - inputs.begin());
-    derivesForces = !spec.hasOutput("forces");
-    if (derivesForces)
-        outputNames.emplace_back("forces");
-    forcesOutput = findOutput("forces");
-    for (const std::string& input : inputs) {
-        const bool isParameter = input.compare(0, parameterPrefix.size(), parameterPrefix) == 0;
-        const std::string name = isParameter ? derivativePrefix + input.substr(parameterPrefix.size()) : "";
-        derivesParameter.push_back(isParameter && !spec.hasOutput(name));
-        if (derivesParameter.back())
+    derivesEnergy = spec.energyUnit == ModelSpec::noEnergy && !spec.hasOutput("energy");
+    if (derivesEnergy)
+        outputNames.emplace_back("energy");
+    for (const std::string& output : spec.outputs) {
+        const std::string name = "forces." + output;
+        const bool isDerived = spec.isVariable(output) && !spec.hasOutput(name);
+        forcesOfOutputs.push_back(isDerived ? static_cast<int>(outputNames.size()) : -1);
+        if (isDerived)
             outputNames.push_back(name);
-        derivativeOutputs.push_back(isParameter ? findOutput(name) : -1);
+    }
+    // Forces come before derivatives in the outputs.
+    for (const bool ofForces : {true, false})
+        for (const std::string& input : inputs) {
+            const std::string name = derivativeBy(input);
+            if (isForces(name) == ofForces && !name.empty() && !spec.hasOutput(name))
+                outputNames.push_back(name);
+        }
+    for (const std::string& input : inputs) {
+        const std::string name = derivativeBy(input);
+        derives.push_back(!name.empty() && !spec.hasOutput(name));
+        derivativeOutputs.push_back(name.empty() ? -1 : findOutput(name));
     }
     results.resize(outputNames.size());
     views.resize(outputNames.size());
@@ -168,7 +192,10 @@ void TorchScriptModel::run(const std::vector<TensorView>& inputs, const Request&
         const torch::AutoGradMode gradients(true);
         const std::vector<torch::Tensor> leaves = makeLeaves(inputs, request);
         unpack(module.forward(wrap(inputs, leaves)));
-        differentiate(leaves, request);
+        if (request.forcesOf >= 0 && request.forces && forcesOfOutputs[request.forcesOf] >= 0)
+            differentiateComponents(leaves[positionsInput], request.forcesOf);
+        else
+            differentiate(leaves);
     } catch (const ModelError&) {
         throw;
     } catch (const std::exception& error) {
@@ -188,11 +215,16 @@ void TorchScriptModel::copyOutput(int output, const TensorView& target) {
 std::vector<torch::Tensor> TorchScriptModel::makeLeaves(const std::vector<TensorView>& inputs,
                                                         const Request& request) const {
     std::vector<torch::Tensor> leaves(inputs.size());
-    if (derivesForces && request.forces)
-        leaves[positionsInput] = wrapView(inputs[positionsInput], device).requires_grad_();
+    for (size_t i = 0; request.forces && i < inputs.size(); i++) {
+        const bool isLeaf = request.forcesOf < 0
+                                ? derives[i] && isForces(outputNames[derivativeOutputs[i]])
+                                : static_cast<int>(i) == positionsInput && forcesOfOutputs[request.forcesOf] >= 0;
+        if (isLeaf)
+            leaves[i] = wrapView(inputs[i], device).requires_grad_();
+    }
     if (request.derivatives != nullptr)
         for (const int input : *request.derivatives)
-            if (derivesParameter[input])
+            if (derives[input])
                 leaves[input] = wrapView(inputs[input], device).requires_grad_();
     return leaves;
 }
@@ -237,15 +269,37 @@ void TorchScriptModel::unpack(const torch::jit::IValue& result) {
                              ", but a tensor is needed.");
         results[i] = values[i].toTensor().resolve_neg(); // a view may carry its sign beside its numbers
     }
+    if (derivesEnergy)
+        results[findOutput("energy")] = results[0].to(torch::kFloat64).sum();
 }
 
-void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, const Request&) {
+/** -d(component)/dr [...][n][3] of each component of an output [...]. */
+void TorchScriptModel::differentiateComponents(const torch::Tensor& positions, int output) {
+    const torch::Tensor& values = results[output];
+    if (!values.requires_grad())
+        throw ModelError("The model's output '" + outputNames[output] +
+                         "' has no gradient (was it detached, rounded, or computed with .data, numpy or integers?), so "
+                         "it cannot be a collective variable. Compute it with differentiable operations.");
+    const std::vector<torch::Tensor> components = values.reshape({-1}).unbind();
+    std::vector<torch::Tensor> rows;
+    for (size_t i = 0; i < components.size(); i++) {
+        const bool keepsGraph = i + 1 < components.size();
+        const torch::Tensor gradient =
+            torch::autograd::grad({components[i]}, {positions}, {}, keepsGraph, false, true)[0];
+        rows.push_back(gradient.defined() ? -gradient : torch::zeros_like(positions));
+    }
+    std::vector<int64_t> shape = values.sizes().vec();
+    shape.insert(shape.end(), positions.sizes().begin(), positions.sizes().end());
+    results[forcesOfOutputs[output]] = torch::stack(rows).reshape(shape);
+}
+
+void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves) {
     std::vector<torch::Tensor> variables;
     std::vector<int> outputs;
     for (size_t i = 0; i < leaves.size(); i++)
         if (leaves[i].defined()) {
             variables.push_back(leaves[i]);
-            outputs.push_back(static_cast<int>(i) == positionsInput ? forcesOutput : derivativeOutputs[i]);
+            outputs.push_back(derivativeOutputs[i]);
         }
     if (variables.empty())
         return;
@@ -261,7 +315,7 @@ void TorchScriptModel::differentiate(const std::vector<torch::Tensor>& leaves, c
     const auto gradients = torch::autograd::grad({energy.sum()}, variables, {}, false, false, true);
     for (size_t i = 0; i < variables.size(); i++) {
         const torch::Tensor gradient = gradients[i].defined() ? gradients[i] : torch::zeros_like(variables[i]);
-        results[outputs[i]] = outputs[i] == forcesOutput ? -gradient : gradient.resolve_neg();
+        results[outputs[i]] = isForces(outputNames[outputs[i]]) ? -gradient : gradient.resolve_neg();
     }
     energy = energy.detach();
 }

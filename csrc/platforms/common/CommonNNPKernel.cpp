@@ -50,6 +50,7 @@ void CommonCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce&
     compileKernels();
     if (evaluation->getEvaluation().getInputs().takesEdges() && findsNeighborsOnDevice())
         prepareNeighbors();
+    prepareCharges();
     prepare();
     overlaps = context.getNumContexts() == 1 && mayOverlap();
     if (overlaps) {
@@ -110,6 +111,16 @@ void CommonCalcNNPForceKernel::prepareNeighbors() {
     });
 }
 
+void CommonCalcNNPForceKernel::prepareCharges() {
+    const MMCharges* mm = evaluation->getMMCharges();
+    if (mm == nullptr || mm->getParticles().empty())
+        return;
+    const ModelInputs& inputs = evaluation->getEvaluation().getInputs();
+    charges =
+        std::make_unique<DeviceCharges>(context, *mm, inputs.getNumParticles(), inputs.getDType() == DType::Float64,
+                                        evaluation->getLengthsPerNm(), makeHostNumbers(DeviceCharges::numNumbers));
+}
+
 double CommonCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy, double factor) {
     if (overlaps)
         return 0; // begun by the pre-computation, and to be finished by the post-computation
@@ -142,6 +153,7 @@ void CommonCalcNNPForceKernel::begin(bool includeForces, bool includeEnergy, dou
     scale = factor;
     gather();
     findNeighbors();
+    chooseCharges();
     begun = true;
     startEvaluate();
 }
@@ -183,7 +195,19 @@ void CommonCalcNNPForceKernel::findNeighbors() {
     clock.stop(StageClock::Neighbors);
 }
 
-bool CommonCalcNNPForceKernel::edgesFit() {
+void CommonCalcNNPForceKernel::chooseCharges() {
+    if (!charges)
+        return;
+    clock.stop(neighbors ? StageClock::Neighbors : StageClock::Gather);
+    charges->enqueue(positions);
+    clock.stop(StageClock::Neighbors);
+}
+
+bool CommonCalcNNPForceKernel::inputsFit() {
+    if (charges && !charges->fits())
+        return false;
+    if (charges)
+        evaluation->getEvaluation().getInputs().getMM()->setCount(charges->getCount());
     if (!neighbors)
         return true;
     if (!neighbors->fits())
@@ -248,6 +272,8 @@ void CommonCalcNNPForceKernel::scatter() {
     }
     setReal(*scatterKernel, 2, scale * evaluation->getForceUnit());
     scatterKernel->execute(evaluation->getNumAtoms());
+    if (charges)
+        charges->scatter(getChargeForces(), charges->getCount(), scale * evaluation->getForceUnit());
     clock.stop(StageClock::Scatter);
 }
 
@@ -321,6 +347,8 @@ Diagnostics CommonCalcNNPForceKernel::getDiagnostics() {
 void CommonCalcNNPForceKernel::update(const NNPForce& definition) {
     abandon();
     evaluation->update(definition);
+    if (charges)
+        charges->setCharges(*evaluation->getMMCharges());
     force = definition;
 }
 

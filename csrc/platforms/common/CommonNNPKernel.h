@@ -5,6 +5,7 @@
 #include "api/ScaleParameter.h"
 #include "platforms/ForceEvaluation.h"
 #include "platforms/StageClock.h"
+#include "platforms/common/DeviceCharges.h"
 #include "platforms/common/DeviceLinks.h"
 #include "platforms/common/DeviceNeighbors.h"
 #include "platforms/common/InnerContext.h"
@@ -46,20 +47,22 @@ protected:
     /** Whether the neighbors stage is done by kernels, for a model that takes edges. */
     virtual bool findsNeighborsOnDevice() const = 0;
     virtual std::unique_ptr<HostNumbers> makeHostNumbers(int count) = 0;
-    /** Stage evaluate: start it.  Gather and, if they are found on the device, neighbors were enqueued. */
+    /** Stage evaluate: start it.  Gather, the choice of charges and, if on the device, neighbors were enqueued. */
     virtual void startEvaluate() = 0;
-    /** Wait until the results can be used by what is enqueued next; throw what went wrong.  False if !edgesFit(). */
+    /** Wait until the results can be used by what is enqueued next; throw what went wrong.  False if !inputsFit(). */
     virtual bool finishEvaluate() = 0;
     /** The model's forces [n][3] and derivatives [k] on the device, for the kernels scatter and accumulate. */
     virtual OpenMM::ComputeArray& getForces() = 0;
     virtual OpenMM::ComputeArray& getDerivatives() = 0;
+    /** Its forces [m][3] on the charges that it was given, if there are `charges`. */
+    virtual OpenMM::ComputeArray& getChargeForces() = 0;
     /** The energy in kJ/mol with its constant part, not scaled. */
     virtual double getEnergy() = 0;
     /** Give up an evaluation that was started; throws nothing. */
     virtual void abandonEvaluate() noexcept = 0;
-    /** Wait for the number of edges, if they are found on the device.  False: the evaluation is void, and must be done
-        again with more room. */
-    bool edgesFit();
+    /** Wait for the numbers of edges and charges, if they are found on the device.  False: the evaluation is void, and
+        must be done again with more room. */
+    bool inputsFit();
     /** Call from the destructor of the subclass: ends an evaluation that an error elsewhere left unfinished. */
     void abandon() noexcept;
     /** Whether evaluations begin before OpenMM's own forces: mayOverlap(), and a single device. */
@@ -73,6 +76,7 @@ protected:
     std::unique_ptr<ForceEvaluation> evaluation;
     OpenMM::ComputeArray positions;              // [n][3] of the model's dtype and length unit, with link atoms
     std::shared_ptr<DeviceNeighbors> neighbors;  // null if they are not found on the device
+    std::unique_ptr<DeviceCharges> charges;      // null if the model takes none, or there are none
     bool withForces = false, withEnergy = false; // what the evaluation that was begun is asked for
     double scale = 1;                            // by which its energy and forces are multiplied
     StageClock clock;
@@ -83,12 +87,14 @@ private:
     void mapParticles();
     void compileKernels();
     void prepareNeighbors();
+    void prepareCharges();
     void begin(bool includeForces, bool includeEnergy, double factor);
     double finish();
     void beginWithOthers(bool includeForces, bool includeEnergy, int groups);
     double finishWithOthers();
     void gather();
     void findNeighbors();
+    void chooseCharges();
     template <class Real, class Real4>
     void launchGather(const OpenMM::Vec3 box[3]);
     void setBox();

@@ -129,7 +129,7 @@ void DeviceNeighbors::compile() {
     if (layout.cartesian)
         defines["CARTESIAN"] = "1";
     const OpenMM::ComputeProgram program =
-        context.compileProgram(std::string(kernels::candidates) + kernels::neighbors, defines);
+        context.compileProgram(std::string(kernels::sums) + kernels::candidates + kernels::neighbors, defines);
     int mostAlone = mostThreads;
     const auto make = [&](const char* name, int numArguments) {
         const OpenMM::ComputeKernel kernel = program->createKernel(name);

@@ -16,6 +16,12 @@ namespace {
 /** OpenMM's force buffer holds fixed-point numbers below 2^31 kJ/mol/nm. */
 constexpr double largestForce = 2147483648.0;
 
+/** All that there is room for, since the host does not know how many numbers there will be. */
+void download(OpenMM::ComputeArray& array, std::vector<char>& staging) {
+    staging.resize(array.getSize() * array.getElementSize());
+    array.download(staging.data(), false);
+}
+
 } // namespace
 
 class HostModelKernel::Task : public OpenMM::ComputeContext::WorkTask {
@@ -39,11 +45,15 @@ HostModelKernel::~HostModelKernel() {
 /** What is staged may be read until the device has passed this point. */
 void HostModelKernel::finishCopies() noexcept {
     try {
-        const OpenMM::ContextSelector selector(context);
-        positionsArrived->enqueue();
-        positionsArrived->wait();
+        waitForDevice();
     } catch (...) {
     }
+}
+
+void HostModelKernel::waitForDevice() {
+    const OpenMM::ContextSelector selector(context);
+    positionsArrived->enqueue();
+    positionsArrived->wait();
 }
 
 std::unique_ptr<ForceEvaluation> HostModelKernel::load(const NNPForce& force) {
@@ -56,6 +66,9 @@ void HostModelKernel::prepare() {
     forces.initialize(context, 3 * static_cast<size_t>(evaluation->getNumAtoms()), realSize, "nnpForces");
     derivatives.initialize(context, std::max<size_t>(evaluation->getDerivativeNames().size(), 1), realSize,
                            "nnpDerivatives");
+    if (charges)
+        chargeForces.initialize(context, 3 * static_cast<size_t>(charges->getCapacity()), realSize, "nnpChargeForces");
+    stagedChargeForces.resize(charges ? chargeForces.getSize() * realSize : 0);
     stagedForces.resize(forces.getSize() * realSize);
     stagedDerivatives.resize(derivatives.getSize() * realSize);
     positionsArrived = context.createEvent();
@@ -75,6 +88,8 @@ void HostModelKernel::startEvaluate() {
     positions.download(evaluation->getEvaluation().getInputs().getPositions<char>(), false);
     if (neighbors)
         downloadEdges();
+    if (charges)
+        downloadCharges();
     positionsArrived->enqueue();
     context.flushQueue();
     const int threads = getTorchThreads();
@@ -85,14 +100,30 @@ void HostModelKernel::startEvaluate() {
         evaluate(threads);
 }
 
-/** All that there is room for, since the host does not know how many there will be. */
 void HostModelKernel::downloadEdges() {
-    const auto download = [](OpenMM::ComputeArray& array, std::vector<char>& staging) {
-        staging.resize(array.getSize() * array.getElementSize());
-        array.download(staging.data(), false);
-    };
     download(neighbors->getEdges(), stagedEdges);
     download(neighbors->getShifts(), stagedShifts);
+}
+
+void HostModelKernel::downloadCharges() {
+    download(charges->getPositions(), chargePositions);
+    download(charges->getChosen(), chosenCharges);
+}
+
+/** False if there was not enough room for them on the device. */
+bool HostModelKernel::takeCharges() {
+    ModelInputs& inputs = evaluation->getEvaluation().getInputs();
+    if (inputs.getMM() == nullptr)
+        return true;
+    if (charges && !charges->fits())
+        return false;
+    const int count = charges ? charges->getCount() : 0;
+    const int* chosen = reinterpret_cast<const int*>(chosenCharges.data());
+    if (inputs.getDType() == DType::Float64)
+        inputs.chooseMM(count, chosen, reinterpret_cast<const double*>(chargePositions.data()));
+    else
+        inputs.chooseMM(count, chosen, reinterpret_cast<const float*>(chargePositions.data()));
+    return true;
 }
 
 /** False if there was not enough room for them on the device. */
@@ -118,12 +149,12 @@ void HostModelKernel::evaluate(int threads) noexcept {
     try {
         positionsArrived->wait();
         clock.stop(neighbors ? StageClock::Neighbors : StageClock::Gather); // what the device was busy with
-        const bool hasEdges = takeEdges();
+        const bool isComplete = takeEdges() && takeCharges();
         clock.stop(StageClock::Neighbors);
         useTorchThreads(threads);
-        if (hasEdges)
+        if (isComplete)
             evaluation->run(withForces);
-        if (hasEdges && withForces)
+        if (isComplete && withForces)
             evaluation->getEvaluation().checkForcesBelow(largestForce / std::abs(scale * evaluation->getForceUnit()));
     } catch (...) {
         error = std::current_exception();
@@ -135,14 +166,16 @@ bool HostModelKernel::finishEvaluate() {
     waitForWorker();
     if (error)
         std::rethrow_exception(std::exchange(error, nullptr));
-    if (!edgesFit())
+    if (!inputsFit())
         return false;
     clock.start();
     const OpenMM::ContextSelector selector(context);
     if (withForces)
-        upload(evaluation->getEvaluation().getForces(), forces, stagedForces);
+        upload(evaluation->getEvaluation().getForces(), forces.getSize(), forces, stagedForces);
+    if (withForces && charges)
+        uploadChargeForces();
     if (!evaluation->getDerivativeNames().empty())
-        upload(evaluation->getEvaluation().getDerivatives(), derivatives, stagedDerivatives);
+        upload(evaluation->getEvaluation().getDerivatives(), derivatives.getSize(), derivatives, stagedDerivatives);
     return true;
 }
 
@@ -155,13 +188,24 @@ void HostModelKernel::waitForWorker() {
 }
 
 /** The copy goes on after this returns; it has ended when positions of a later evaluation arrive. */
-void HostModelKernel::upload(const double* values, OpenMM::ComputeArray& array, std::vector<char>& staging) {
-    const size_t count = array.getSize();
+void HostModelKernel::upload(const double* values, size_t count, OpenMM::ComputeArray& array,
+                             std::vector<char>& staging) {
     if (array.getElementSize() == sizeof(double))
         std::memcpy(staging.data(), values, count * sizeof(double));
     else
         std::copy(values, values + count, reinterpret_cast<float*>(staging.data()));
-    array.upload(staging.data(), false);
+    array.uploadSubArray(staging.data(), 0, static_cast<int>(count), false);
+}
+
+void HostModelKernel::uploadChargeForces() {
+    const size_t room = 3 * static_cast<size_t>(charges->getCapacity()), count = 3 * charges->getCount();
+    if (chargeForces.getSize() != room) {
+        waitForDevice(); // for what used them before
+        chargeForces.resize(room);
+        stagedChargeForces.resize(room * chargeForces.getElementSize());
+    }
+    if (count > 0)
+        upload(evaluation->getEvaluation().getMMForces(), count, chargeForces, stagedChargeForces);
 }
 
 void HostModelKernel::abandonEvaluate() noexcept {

@@ -37,6 +37,9 @@ protected:
     OpenMM::ComputeArray& getDerivatives() override {
         return derivatives;
     }
+    OpenMM::ComputeArray& getChargeForces() override {
+        return chargeForces;
+    }
     double getEnergy() override {
         return evaluation->getEnergy();
     }
@@ -44,14 +47,21 @@ protected:
 private:
     class Task;
     void downloadEdges();
+    void downloadCharges();
     bool takeEdges();
+    bool takeCharges();
     void evaluate(int threads) noexcept;
     void waitForWorker();
     void finishCopies() noexcept;
-    static void upload(const double* values, OpenMM::ComputeArray& array, std::vector<char>& staging);
+    void waitForDevice();
+    void uploadChargeForces();
+    static void upload(const double* values, size_t count, OpenMM::ComputeArray& array, std::vector<char>& staging);
 
     OpenMM::ComputeArray forces, derivatives;          // [n][3], [k]
+    OpenMM::ComputeArray chargeForces;                 // [m][3], with room for more
     std::vector<char> stagedForces, stagedDerivatives; // live until their upload is done
+    std::vector<char> stagedChargeForces;              // likewise
+    std::vector<char> chargePositions, chosenCharges;  // as on the device
     std::vector<char> stagedEdges, stagedShifts;       // as on the device, if they are found there
     OpenMM::ComputeEvent positionsArrived;             // and edges
     std::exception_ptr error;                          // of the evaluation on the worker thread

@@ -1,25 +1,12 @@
 #include "platforms/common/InnerContext.h"
 #include "openmmnnp/ModelSpec.h"
-#include <cstddef>
+#include "platforms/IsInnerContext.h"
 #include <cstdio>
-#include <openmm/System.h>
-#include <openmm/VerletIntegrator.h>
 #include <set>
 
 namespace openmmnnp {
 
 namespace {
-
-bool isInner(OpenMM::ContextImpl& context) {
-    const auto* integrator = dynamic_cast<const OpenMM::VerletIntegrator*>(&context.getIntegrator());
-    if (integrator == nullptr || integrator->getStepSize() != 1.0)
-        return false;
-    const auto distance =
-        reinterpret_cast<const char*>(integrator) - reinterpret_cast<const char*>(&context.getSystem());
-    constexpr auto system = static_cast<std::ptrdiff_t>(sizeof(OpenMM::System));
-    constexpr auto verlet = static_cast<std::ptrdiff_t>(sizeof(OpenMM::VerletIntegrator));
-    return distance == system || distance == 2 * system || distance == system + verlet;
-}
 
 /** Not the one that OpenMM starts with. */
 bool hasBox(OpenMM::ContextImpl& context) {
@@ -48,7 +35,7 @@ int countMolecules(OpenMM::ContextImpl& context, const std::vector<int>& particl
 
 void TornMolecules::check(OpenMM::ContextImpl& context, const std::vector<int>& particles, bool asOpenMM) {
     if (numMolecules < 0)
-        numMolecules = isInner(context) ? countMolecules(context, particles) : 0;
+        numMolecules = isInnerContext(context) ? countMolecules(context, particles) : 0;
     if (numMolecules < 2 || warned || !hasBox(context))
         return;
     const std::string text =

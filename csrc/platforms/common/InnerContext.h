@@ -11,10 +11,8 @@ namespace openmmnnp {
  * periodic boundary conditions.  These copy positions to a Context of their own after OpenMM put each molecule into the
  * periodic box, and not by how many box vectors it was moved, so molecules are not where they belong.
  *
- * OpenMM does not say whether a Context is such an inner one.  It is recognized by what CustomCVForceImpl and
- * ATMForceImpl hold: their System(s) and then their VerletIntegrator(s) of 1 ps, side by side in memory.  Nor does it
- * say whether the outer System is periodic: one that still has the cube of 2 nm that OpenMM starts with is taken for
- * one in vacuum.
+ * OpenMM does not say whether a Context is such an inner one (IsInnerContext.h), nor whether the outer System is
+ * periodic: one that still has the cube of 2 nm that OpenMM starts with is taken for one in vacuum.
  */
 class TornMolecules {
 public:

@@ -35,6 +35,7 @@ CudaNNPKernel::~CudaNNPKernel() {
     failures.reset();
     gathered.reset();
     neighbors.reset();
+    charges.reset();
     try {
         const ContextGuard guard(primary.get());
         evaluated.reset();
@@ -64,8 +65,11 @@ void CudaNNPKernel::prepare() {
     derivatives.initialize<double>(cuda, std::max<size_t>(evaluation->getDerivativeNames().size(), 1),
                                    "nnpDerivatives");
     gathered = std::make_unique<CudaMark>();
-    failures =
-        std::make_unique<FailureCheck>(cuda, *evaluation, FailureCheck::Arrays{positions, forces, energy, derivatives});
+    if (charges)
+        chargeForces.initialize<double>(cuda, 3 * static_cast<size_t>(charges->getCapacity()), "nnpChargeForces");
+    failures = std::make_unique<FailureCheck>(
+        cuda, *evaluation,
+        FailureCheck::Arrays{positions, forces, energy, derivatives, charges ? &chargeForces : nullptr});
     const ContextGuard guard(primary.get());
     evaluated = std::make_unique<CudaMark>();
     bind();
@@ -80,11 +84,21 @@ void CudaNNPKernel::bind() {
         memory.edges = pointerTo<void>(neighbors->getEdges());
         memory.shifts = pointerTo<void>(neighbors->getShifts());
         memory.edgeCapacity = neighbors->getCapacity();
-        boundGrowths = neighbors->getNumGrowths();
     }
+    if (charges) {
+        memory.mmPositions = pointerTo<void>(charges->getPositions());
+        memory.mmCharges = pointerTo<void>(charges->getCharges());
+        memory.mmForces = pointerTo<double>(chargeForces);
+        memory.mmCapacity = charges->getCapacity();
+    }
+    boundGrowths = countGrowths();
     onDevice.bind(memory, stream.get(),
                   makeGraphReplay(onDevice.getModel().getDevice(), force.getCudaGraphs(),
                                   force.getCudaGraphWarmupSteps(), force.getName()));
+}
+
+int CudaNNPKernel::countGrowths() const {
+    return (neighbors ? neighbors->getNumGrowths() : 0) + (charges ? charges->getNumGrowths() : 0);
 }
 
 template <class T>
@@ -98,8 +112,11 @@ void CudaNNPKernel::startEvaluate() {
     failures->throwIfFailed(evaluation->getDeviceEvaluation());
     gathered->record(cuda.getCurrentStream());
     clock.stop(StageClock::Gather);
+    const size_t numChargeForces = charges ? 3 * static_cast<size_t>(charges->getCapacity()) : 0;
+    if (charges && chargeForces.getSize() != numChargeForces)
+        chargeForces.resize(numChargeForces); // what used them has ended: the arrays of charges have grown
     const ContextGuard guard(primary.get());
-    if (neighbors && neighbors->getNumGrowths() != boundGrowths)
+    if (countGrowths() != boundGrowths)
         bind(); // also captures a graph again
     gathered->holdBack(stream.get());
     evaluation->run(withForces);
@@ -111,9 +128,9 @@ bool CudaNNPKernel::finishEvaluate() {
     clock.start();
     const OpenMM::ContextSelector selector(cuda);
     evaluated->holdBack(cuda.getCurrentStream());
-    if (!edgesFit())
+    if (!inputsFit())
         return false;
-    failures->enqueue(evaluation->getEvaluation().getNumEvaluations(), withForces,
+    failures->enqueue(evaluation->getEvaluation().getNumEvaluations(), charges ? charges->getCount() : 0, withForces,
                       largestForce / std::abs(scale * evaluation->getForceUnit()));
     return true;
 }

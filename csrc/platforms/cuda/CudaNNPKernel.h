@@ -49,10 +49,14 @@ protected:
     OpenMM::ComputeArray& getDerivatives() override {
         return derivatives;
     }
+    OpenMM::ComputeArray& getChargeForces() override {
+        return chargeForces;
+    }
     double getEnergy() override;
 
 private:
     void bind();
+    int countGrowths() const;
     void settle() const;
     void waitForModel() const;
     template <class T>
@@ -64,8 +68,9 @@ private:
     std::unique_ptr<CudaMark> gathered;               // in OpenMM's stream
     std::unique_ptr<CudaMark> evaluated;              // in ours
     OpenMM::ComputeArray forces, energy, derivatives; // double [n][3], [], [k]
+    OpenMM::ComputeArray chargeForces;                // double [capacity of charges][3]
     std::unique_ptr<FailureCheck> failures;
-    int boundGrowths = 0; // of the neighbor list whose arrays the model was given
+    int boundGrowths = 0; // of the neighbor list and the charges whose arrays the model was given
 };
 
 } // namespace openmmnnp

@@ -7,8 +7,8 @@ namespace openmmnnp {
 namespace {
 
 // Arguments of the kernel that change, and what it keeps of a wrong evaluation.
-enum Argument { WithForces = 4, ForceLimit, EvaluationNumber, Slot };
-enum Kept { KeptNumber, KeptWithForces, KeptForceLimit, KeptEnergy, KeptDerivatives = 5 };
+enum Argument { NumCharges = 5, WithForces, ForceLimit, EvaluationNumber, Slot };
+enum Kept { KeptNumber, KeptWithForces, KeptForceLimit, KeptEnergy, KeptCharge, KeptDerivatives };
 
 } // namespace
 
@@ -36,7 +36,8 @@ void FailureCheck::compile(const Arrays& arrays, bool modelIsDouble) {
     kernel = program->createKernel("check");
     for (OpenMM::ComputeArray* array : {&arrays.positions, &arrays.forces, &arrays.energy, &arrays.derivatives})
         kernel->addArg(*array);
-    for (int i = WithForces; i <= Slot; i++)
+    kernel->addArg(arrays.chargeForces != nullptr ? *arrays.chargeForces : arrays.forces);
+    for (int i = NumCharges; i <= Slot; i++)
         kernel->addArg();
     for (OpenMM::ComputeArray* array : {&lastEnergies, &failed, &kept})
         kernel->addArg(*array);
@@ -44,7 +45,8 @@ void FailureCheck::compile(const Arrays& arrays, bool modelIsDouble) {
     kernel->addArg(pinned.getDevice() + sizeof(double));
 }
 
-void FailureCheck::enqueue(long long evaluation, bool withForces, double forceLimit) {
+void FailureCheck::enqueue(long long evaluation, int numCharges, bool withForces, double forceLimit) {
+    kernel->setArg(NumCharges, numCharges);
     kernel->setArg(WithForces, static_cast<int>(withForces));
     kernel->setArg(ForceLimit, forceLimit);
     kernel->setArg(EvaluationNumber, static_cast<double>(evaluation));
@@ -77,6 +79,7 @@ void FailureCheck::throwIfFailed(DeviceEvaluation& evaluation) {
     failure.withForces = values[KeptWithForces] != 0;
     failure.forceLimit = values[KeptForceLimit];
     failure.energy = values[KeptEnergy];
+    failure.charge = static_cast<int>(values[KeptCharge]) - 1;
     failure.derivatives = values.data() + KeptDerivatives;
     failure.forces = failure.derivatives + numDerivatives;
     failure.positions = failure.forces + 3 * static_cast<size_t>(numParticles);

@@ -20,12 +20,14 @@ public:
     /** What the kernel looks at; the arrays must outlive this object. */
     struct Arrays {
         OpenMM::ComputeArray &positions, &forces, &energy, &derivatives;
+        OpenMM::ComputeArray* chargeForces; // null if there are no charges outside
     };
     FailureCheck(OpenMM::CudaContext& context, const ForceEvaluation& evaluation, const Arrays& arrays);
     FailureCheck(const FailureCheck&) = delete;
     FailureCheck& operator=(const FailureCheck&) = delete;
-    /** Enqueue the check of an evaluation.  A component of a force must be below the limit, in the model's unit. */
-    void enqueue(long long evaluation, bool withForces, double forceLimit);
+    /** Enqueue the check of an evaluation with so many charges outside.  A component of a force must be below the
+        limit, in the model's unit. */
+    void enqueue(long long evaluation, int numCharges, bool withForces, double forceLimit);
     /** Wait until at most one check is still to be done, so that the host is at most two evaluations ahead. */
     void waitForOlder() const;
     /** Wait for the last check. */

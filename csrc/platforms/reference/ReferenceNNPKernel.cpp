@@ -29,6 +29,7 @@ double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeFo
     gatherInputs();
     clock.stop(StageClock::Gather);
     force->findNeighbors();
+    force->chooseCharges(*dataOf(context).positions, dataOf(context).periodicBoxVectors);
     clock.stop(StageClock::Neighbors);
     force->run(includeForces);
     clock.stop(StageClock::Evaluate);
@@ -71,10 +72,14 @@ void ReferenceCalcNNPForceKernel::gatherPositions() {
 
 void ReferenceCalcNNPForceKernel::scatterForces(double scale) {
     const int n = force->getNumParticles();
-    const double* forces = force->getEvaluation().getForces();
+    Evaluation& evaluation = force->getEvaluation();
+    const double* forces = evaluation.getForces();
     const double factor = scale * force->getForceUnit();
-    scatter(forces, force->getParticles(), n, factor, *dataOf(context).forces);
-    links->spread(forces + 3 * n, factor, *dataOf(context).forces);
+    std::vector<OpenMM::Vec3>& target = *dataOf(context).forces;
+    scatter(forces, force->getParticles(), n, factor, target);
+    links->spread(forces + 3 * n, factor, target);
+    if (const MMInputs* mm = evaluation.getInputs().getMM())
+        scatter(evaluation.getMMForces(), mm->getParticles(), mm->getCount(), factor, target);
 }
 
 void ReferenceCalcNNPForceKernel::skip() {

@@ -73,15 +73,9 @@ def _from_atoms(spec: ModelSpec, atoms: Atoms, source: str) -> Sample:
     if "shifts" in spec.inputs and atoms.box is None and not spec.periodic:
         inputs.pop("box", None)  # only a model that must be periodic gets a box of its own
     elif "shifts" in spec.inputs and "box" not in inputs:
-        box = atoms.box if atoms.box is not None else _wide_box(spec, atoms.positions)
+        box = atoms.box if atoms.box is not None else atoms.wide_box(spec)
         inputs["box"] = box * 0.1 / LENGTH_UNITS[spec.length_unit]
     return _from_inputs(spec, inputs, list(atoms.numbers), source, atoms.charge)
-
-
-def _wide_box(spec: ModelSpec, positions: Array) -> Array:
-    """A cube, in angstrom as the positions, in which no atom is within the cutoff of an image."""
-    cutoff = 10 * (spec.cutoff or 0.0) * LENGTH_UNITS[spec.length_unit]
-    return float(np.ptp(positions, axis=0).max() + 2 * cutoff + 2) * np.eye(3)
 
 
 def _from_inputs(

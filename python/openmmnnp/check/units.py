@@ -19,6 +19,7 @@ _RADII = {1: 0.031, 5: 0.084, 6: 0.076, 7: 0.071, 8: 0.066, 9: 0.057, 14: 0.111,
           34: 0.120, 35: 0.120, 53: 0.139}  # fmt: skip
 _LIGHT = 2.99792458e-2  # cm/ps
 _LENGTHS = 0.8, 1.25  # of the sum of two radii
+_TYPICAL = 0.9, 1.12  # the same where bonds are known to be right
 _WITH_HYDROGEN = 1900.0, 5000.0  # 1/cm; S-H stretches 2600, H2 4400
 _WITHOUT = 400.0, 3000.0  # 1/cm; C-I stretches 500, N2 2360
 _IMPOSSIBLE = 6000.0  # 1/cm
@@ -40,8 +41,8 @@ def units(subject: Subject) -> Iterator[Verdict]:
         return
     x = subject.relaxed
     ratios = _ratios(subject, x)
-    nearest = float(np.median(ratios.min(axis=1)))
-    yield _lengths(subject, nearest)
+    nearest, given = _nearest(ratios), _nearest(_ratios(subject, subject.sample.positions))
+    yield _lengths(subject, nearest, _TYPICAL[0] <= given <= _TYPICAL[1])
     bonds = _bonds(numbers, ratios)
     if not bonds or not _LENGTHS[0] <= nearest <= _LENGTHS[1]:
         yield Verdict("energy unit", "skipped", "there are no bonds of usual length to judge it by")
@@ -62,15 +63,22 @@ def _ratios(subject: Subject, x: Array) -> Array:
     return np.asarray(ratios)
 
 
-def _lengths(subject: Subject, nearest: float) -> Verdict:
+def _nearest(ratios: Array) -> float:
+    return float(np.median(ratios.min(axis=1)))
+
+
+def _lengths(subject: Subject, nearest: float, were_bonds: bool) -> Verdict:
+    """A molecule that comes apart or collapses, and one that fits in another unit, is wrong; others are doubtful."""
     low, high = _LENGTHS
     text = f"nearest neighbors over sums of covalent radii, median, minimized ({low} to {high})"
     if low <= nearest <= high:
         return Verdict("length unit", "ok", text, nearest)
     said = subject.spec.length_unit if subject.spec is not None else "nm"
-    other = min(LENGTH_UNITS, key=lambda unit: abs(np.log(nearest * LENGTH_UNITS[unit] / LENGTH_UNITS[said])))
+    ratios = {unit: nearest * size / LENGTH_UNITS[said] for unit, size in LENGTH_UNITS.items()}
+    other = min(ratios, key=lambda unit: abs(np.log(ratios[unit])))
     hint = "" if other == said else f"; as if the model's unit were {other}, not {said}, or it was not trained on bonds"
-    return Verdict("length unit", "doubtful", text + hint, nearest)
+    fits = other != said and _TYPICAL[0] <= ratios[other] <= _TYPICAL[1]
+    return Verdict("length unit", "fail" if fits or were_bonds else "doubtful", text + hint, nearest)
 
 
 def _bonds(numbers: tuple[int, ...], ratios: Array) -> list[_Bond]:
@@ -107,4 +115,5 @@ def _energies(subject: Subject, bonds: list[_Bond], frequencies: list[float]) ->
     others = [unit for unit, size in ENERGY_UNITS.items()
               if unit != said and low <= abs(figure) * np.sqrt(size / ENERGY_UNITS[said]) <= high]  # fmt: skip
     hint = f"; usual if the model's unit were {' or '.join(others)}, not {said}" if others else ""
-    return Verdict("energy unit", "fail" if figure > _IMPOSSIBLE else "doubtful", text + hint, figure, high)
+    wrong = figure > _IMPOSSIBLE or (figure > 0 and len(others) > 0)
+    return Verdict("energy unit", "fail" if wrong else "doubtful", text + hint, figure, high)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import check, demo, doctor, export, inspect, report, simulate
+from . import check, correct, demo, doctor, export, inspect, report, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inspect.add(commands)
     check.add(commands)
     simulate.add(commands, everything="--help-all" in words)
+    correct.add(commands, everything="--help-all" in words)
     report.add(commands)
     demo.add(commands)
     options = parser.parse_args(words)

@@ -38,7 +38,7 @@ def add(commands: Any, everything: bool) -> None:
     parser.add_argument("--help-all", action="help", help="show all options")
     groups = {name: parser.add_argument_group(title) for name, title in _TITLES.items()}
     for option in fields(Options):
-        _add(groups[option.metadata["group"]], option, everything or option.metadata["short"])
+        add_option(groups[option.metadata["group"]], option, everything or option.metadata["short"])
     run = groups["run"]
     run.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
     run.add_argument("--config", type=Path, metavar="YAML", help="options by name, or the run.yaml of another run")
@@ -47,7 +47,8 @@ def add(commands: Any, everything: bool) -> None:
     parser.set_defaults(run=lambda words: guarded("simulate", lambda: _run(words)))
 
 
-def _add(group: Any, option: Field[Any], shown: bool) -> None:
+def add_option(group: Any, option: Field[Any], shown: bool) -> None:
+    """Add an option of a dataclass like Options to the command line; its help is hidden unless it is to be shown."""
     name, read = option.name.replace("_", "-"), kind(option)
     default = default_text(option)
     text = option.metadata["help"] + (f" [{default}]" if default and read.type is not bool else "")
@@ -61,7 +62,7 @@ def _add(group: Any, option: Field[Any], shown: bool) -> None:
     else:
         word = read.dimension.name if read.dimension else "file" if read.type is Path else name.rsplit("-", 1)[-1]
         settings["metavar"] = word.upper().replace(" ", "_")
-    group.add_argument(f"--{name}", nargs="+" if read.many else None, **settings)
+    group.add_argument(f"--{name}", nargs="+" if read.many or option.metadata.get("each") else None, **settings)
 
 
 def _run(words: argparse.Namespace) -> int:

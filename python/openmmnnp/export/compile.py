@@ -15,19 +15,24 @@ from torch.fx.experimental import _config as shape_config
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..spec import ModelSpec, add_entries
-from .eager import SHAPES, Eager, Inputs
+from .eager import SHAPES, Eager, Inputs, with_charges
 
 ENERGY_ENTRY = "energy"
 """Name of a package's second model, which gives neither forces nor parameter derivatives."""
 
 
-def trace(model: Eager, spec: ModelSpec, inputs: Inputs, outputs: Sequence[str]) -> torch.export.ExportedProgram:
+def trace(
+    model: Eager, spec: ModelSpec, inputs: dict[str, Tensor], outputs: Sequence[str]
+) -> torch.export.ExportedProgram:
     """One graph of these outputs. Raises ValueError if it would hold for the sizes of these inputs only."""
     n = len(inputs["positions"])
     dynamic = {"n"} if spec.particles == "dynamic" else set()
     dynamic |= {"e"} if spec.edge_capacity in (None, "dynamic") else set()
     if "n" in dynamic and n < 4:  # sizes 0 and 1 are specialized, and 3 would be taken for the number of coordinates
         raise ValueError(f"the largest example has {n} particles; one of at least four is needed to trace the model")
+    if spec.takes_charges:
+        dynamic.add("m")
+        inputs = with_charges(spec, inputs, _distinct(inputs))
     dims = {size: torch.export.Dim(size, min=2) for size in dynamic}
     axes = [dict(enumerate(SHAPES.get(name, ()))) for name in inputs]
     shapes = tuple({i: dims[str(s)] for i, s in axis.items() if s in dynamic} or None for axis in axes)
@@ -43,6 +48,13 @@ def trace(model: Eager, spec: ModelSpec, inputs: Inputs, outputs: Sequence[str])
         advice = "remove from forward what depends on the values of tensors or sizes (.item(), int(x), if x > 0)"
         alternative = f", or fix the size with particles={n} in the spec" if "n" in dynamic else ""
         raise ValueError(f"the model can't be traced into one graph: {advice}{alternative}. {error}") from error
+
+
+def _distinct(inputs: Inputs) -> int:
+    """A number of charges, no less than there are, that can't be taken for another size of the inputs."""
+    taken = {size for name, x in inputs.items() if not name.startswith("mm_") for size in x.shape}
+    count = max(len(inputs["mm_charges"]), 4)
+    return next(m for m in range(count, count + len(taken) + 1) if m not in taken)
 
 
 class NoCompilerError(OSError):

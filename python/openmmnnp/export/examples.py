@@ -18,6 +18,7 @@ __all__ = ["complete", "variations"]
 _SHIFTED = 0.02  # of the mean distance between neighbors
 _SCALES = (1.0, 0.97, 1.06)
 _PER_PARTICLE = ("positions", "atomic_numbers", "types")
+_PER_CHARGE = ("mm_positions", "mm_charges")
 
 
 def complete(spec: ModelSpec, example: Example) -> dict[str, Any]:
@@ -46,14 +47,16 @@ def variations(spec: ModelSpec, example: Example) -> list[dict[str, Any]]:
     For n of 1 or 2 the second has n + 1.
     The third is two of the first beside each other, in a box of twice the length if there is one. The particles are
     shifted a little at random, always in the same way, so that no symmetry hides an error; the second and the third
-    geometry are squeezed and stretched. Only ``positions``, ``atomic_numbers``, ``types``, ``box`` and the edges
-    change.
+    geometry are squeezed and stretched. Charges around them go along: m, m - 1 and, of two of the first, 2 m. Only
+    ``positions``, ``atomic_numbers``, ``types``, ``box``, ``mm_positions``, ``mm_charges`` and the edges change.
     """
     plain = {name: value for name, value in example.items() if name not in ("edges", "shifts")}
     chosen = [plain, plain, plain]
     if spec.particles == "dynamic":
         n = len(np.asarray(plain["positions"]))
         chosen = [plain, _first(plain, n - 1) if n > 2 else _first(_doubled(plain), n + 1), _doubled(plain)]
+    if spec.takes_charges:
+        chosen[1] = _fewer_charges(chosen[1])
     generator = np.random.default_rng(0)
     return [complete(spec, _changed(x, scale, generator)) for x, scale in zip(chosen, _SCALES, strict=True)]
 
@@ -62,17 +65,24 @@ def _first(example: Example, count: int) -> dict[str, Any]:
     return {name: value[:count] if name in _PER_PARTICLE else value for name, value in example.items()}
 
 
+def _fewer_charges(example: Example) -> dict[str, Any]:
+    return {name: value[:-1] if name in _PER_CHARGE else value for name, value in example.items()}
+
+
 def _doubled(example: Example) -> dict[str, Any]:
     """Twice the particles: a second box along the first vector, or a copy beside them."""
     x = np.asarray(example["positions"], dtype=float)
-    doubled = {name: np.concatenate([v, v]) if name in _PER_PARTICLE else v for name, v in example.items()}
-    step = np.array([np.ptp(x[:, 0]) + 2 * _spacing(x), 0.0, 0.0])
+    twice = _PER_PARTICLE + _PER_CHARGE
+    doubled = {name: np.concatenate([v, v]) if name in twice else v for name, v in example.items()}
+    width = np.ptp(np.concatenate([x, np.asarray(example.get("mm_positions", x), dtype=float)])[:, 0])
+    step = np.array([width + 2 * _spacing(x), 0.0, 0.0])
     if "box" in example:
         box = np.array(example["box"], dtype=float)
         step = box[0].copy()
         box[0] *= 2
         doubled["box"] = box
-    doubled["positions"] = np.concatenate([x, x + step])
+    for name in {"positions", "mm_positions"} & set(example):
+        doubled[name] = np.concatenate([example[name], np.asarray(example[name], dtype=float) + step])
     return doubled
 
 
@@ -81,6 +91,8 @@ def _changed(example: Example, scale: float, generator: np.random.Generator) -> 
     changed = dict(example)
     positions = np.asarray(changed["positions"], dtype=float)
     changed["positions"] = scale * (positions + _SHIFTED * _spacing(positions) * generator.normal(size=positions.shape))
+    if "mm_positions" in changed:
+        changed["mm_positions"] = scale * np.asarray(changed["mm_positions"], dtype=float)
     if "box" in changed:
         changed["box"] = scale * np.asarray(changed["box"], dtype=float)
     return changed

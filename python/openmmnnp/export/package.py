@@ -18,16 +18,29 @@ from torch import Tensor, nn
 from torch._inductor.package.package import load_package
 
 from ..force import NNPForce
-from ..spec import ENERGY_UNITS, ModelSpec, write_spec
+from ..spec import ENERGY_UNITS, NO_ENERGY, ModelSpec, write_spec
 from .compile import ENERGY_ENTRY, add_energy_entry, check_compiler, check_package, compile_package, for_threads, trace
-from .eager import DTYPES, Eager, Example, Results, kind, padded, tensors, with_forces, without_derivatives
+from .eager import (
+    DTYPES,
+    FORCES,
+    Eager,
+    Example,
+    Results,
+    completed,
+    kind,
+    padded,
+    tensors,
+    with_charges,
+    without_derivatives,
+)
+from .variables import counted
 
 __all__ = ["references", "replaced", "save_pt", "save_pt2"]
 
 _TOLERANCES = {"float32": (1e-6, 1e-5, 1e-3), "float64": (1e-9, 0.0, 1e-7)}
 """By dtype: of the energy, relative and in kJ/mol per particle; of forces, relative to the root mean square."""
 _FLOOR = 1e-9  # for results of exactly zero; the plugin checks the references in the same way
-_PADDING = 5  # edges
+_PADDING = 5  # edges, and charges
 
 
 def save_pt(
@@ -51,6 +64,7 @@ def save_pt(
     """
     target = _target(path, ".pt")
     right = references(module, spec, [*examples, *also])
+    spec = counted(module, spec, examples[0])
     spec = replace(spec, references=right[: len(examples)])
     model = Eager(module, spec)
     inputs = [tensors(spec, example) for example in [*examples, *also]]
@@ -86,13 +100,14 @@ def save_pt2(
 
     ``module.forward`` takes the inputs in the order of ``spec.inputs`` and returns the energy [], or a tuple or dict of
     ``spec.outputs`` in which forces and parameter derivatives may be missing: they are then derived from the energy.
-    ``forces`` [n, 3] = -dE/dpositions are added to the outputs if absent; the energy becomes float64. The module is
-    not changed. ``examples`` are as for :func:`references`; the compiled model is compared with the module for these
-    and for those in ``also``, which are not kept. If the number of particles is dynamic, one of all must have four
-    particles or more. With ``energy_entry`` the file holds a second graph without derivatives, which serves calls for
-    the energy alone (a barostat makes them) and holds the weights once more. ``threads`` is the number of CPU threads
-    that the package is compiled for, None being any: for 1, sums over edges need no atomic operations, which can double
-    the speed. ``options`` are given to inductor with our own.
+    ``forces`` [n, 3] = -dE/dpositions, ``mm_forces`` [m, 3] of a model that takes charges, and ``forces.NAME`` of
+    collective variables are added to the outputs if absent; the energy becomes float64. The module is not changed.
+    ``examples`` are as for :func:`references`; the compiled model is compared with the module for these and for those
+    in ``also``, which are not kept. If the number of particles is dynamic, one of all must have four particles or more.
+    With ``energy_entry`` the file holds a second graph without derivatives, which serves calls for the energy alone (a
+    barostat makes them) and holds the weights once more. ``threads`` is the number of CPU threads that the package is
+    compiled for, None being any: for 1, sums over edges need no atomic operations, which can double the speed.
+    ``options`` are given to inductor with our own.
 
     The library is tied to the device and to the instruction set of the compiling CPU.
     Raises NoCompilerError, an OSError, if there is no C++ compiler, and ValueError if the module does not do what the
@@ -109,7 +124,8 @@ def save_pt2(
             "r_ij = r_j - r_i + shift, and name them in the spec's inputs"
         )
     right = references(module, spec, [*examples, *also])
-    spec = replace(spec, outputs=with_forces(spec.outputs), references=right[: len(examples)])
+    spec = counted(module, spec, examples[0])
+    spec = replace(spec, outputs=completed(spec), references=right[: len(examples)])
     model = Eager(module, spec, device)
     inputs = [tensors(spec, example, device) for example in [*examples, *also]]
     expected = [model.results(x) for x in inputs]
@@ -135,14 +151,14 @@ def references(module: nn.Module, spec: ModelSpec, examples: Sequence[Example]) 
     ``examples`` hold at least two geometries, of odd and of even particle count where it is dynamic; each has every
     input of the spec by name, in the model's units, as a tensor, array, list or number: positions [n, 3], box [3, 3]
     with the vectors as rows, atomic_numbers and types [n], edges [2, e], shifts [e, 3], charge, multiplicity and
-    parameters.NAME []. They are rounded to the model's dtype first, and padded to a fixed edge_capacity. Of each come
-    back all inputs, ``energy`` with the constant part (energy_offset or atomic_energies), and ``forces`` [n, 3], as
-    plain lists.
+    parameters.NAME [], mm_positions [m, 3] and mm_charges [m]. They are rounded to the model's dtype first, and padded
+    to a fixed edge_capacity. Of each come back all inputs, ``energy`` with the constant part (energy_offset or
+    atomic_energies), ``forces`` [n, 3] and, if it takes charges, ``mm_forces`` [m, 3], as plain lists.
 
     Raises ValueError if an example or the module does not fit the spec, or if a result is not finite.
     """
     spec.validate()
-    if "energy" not in spec.outputs:
+    if "energy" not in spec.outputs and spec.energy_unit != NO_ENERGY:
         raise ValueError(f"the spec has the outputs {spec.outputs}, but a model that is exported must return 'energy'")
     counts = [len(tensors(spec, example)["positions"]) for example in examples]
     if len(counts) < 2:
@@ -157,7 +173,8 @@ def references(module: nn.Module, spec: ModelSpec, examples: Sequence[Example]) 
         one = {name: x[0] if name == "box" and spec.batched_box else x for name, x in inputs.items()}
         arrays = {name: x.tolist() for name, x in one.items()}
         energy = results["energy"].item() + spec.constant_energy(arrays.get("atomic_numbers"))
-        found.append({**arrays, "energy": energy, "forces": results["forces"].double().tolist()})
+        forces = {name: results[name].double().tolist() for name in FORCES if name in results}
+        found.append({**arrays, "energy": energy, **forces})
     replace(spec, references=found).validate()
     return found
 
@@ -177,14 +194,28 @@ def _add(path: Path, name: str, program: torch.export.ExportedProgram, options: 
     check_package(path)
 
 
+@contextmanager
+def _checked_inputs() -> Iterator[None]:
+    """Packages whose first call is made here check sizes and dtypes of their inputs."""
+    name = "AOTI_RUNTIME_CHECK_INPUTS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
 def _runner(path: Path, name: str, outputs: Sequence[str]) -> Callable[[dict[str, Tensor]], Results]:
     """A function that runs one model of a package on inputs; those that it can't take are an error, not undefined."""
-    os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"
     model = load_package(str(path), name)
 
     def run(inputs: dict[str, Tensor]) -> Results:
         try:
-            return dict(zip(outputs, model(*inputs.values()), strict=True))
+            with _checked_inputs():
+                return dict(zip(outputs, model(*inputs.values()), strict=True))
         except RuntimeError as error:
             given = ", ".join(f"{name} {kind(x)}" for name, x in inputs.items())
             raise ValueError(
@@ -207,26 +238,35 @@ def _check(
         compare(spec, reference, results, run(x), "")
         if extensible:
             more = run(padded(spec, x, x["edges"].shape[1] + _PADDING))
-            comparable = {name: value for name, value in more.items() if value.shape == results[name].shape}
-            compare(spec, reference, results, comparable, f", given {_PADDING} edges beyond the cutoff,")
+            compare(spec, reference, results, _like(results, more), f", given {_PADDING} edges beyond the cutoff,")
+        if spec.takes_charges:
+            more = run(with_charges(spec, x, len(x["mm_charges"]) + _PADDING))
+            compare(spec, reference, results, _like(results, more), f", given {_PADDING} charges of 0 far away,")
+
+
+def _like(results: Results, more: Results) -> Results:
+    """What a model gives for more edges or charges, cut back to the shapes without them; other shapes are left out."""
+    cut = {name: value[: len(results[name])] if name == "mm_forces" else value for name, value in more.items()}
+    return {name: value for name, value in cut.items() if value.shape == results[name].shape}
 
 
 def compare(spec: ModelSpec, reference: Mapping[str, Any], expected: Results, found: Results, how: str) -> None:
     """Raise ValueError if a saved model is off its float64 reference, or in other outputs off the eager model."""
     relative, per_particle, rms = _TOLERANCES[spec.precision or spec.dtype]
     energy = reference["energy"] - spec.constant_energy(reference.get("atomic_numbers"))
-    forces = torch.tensor(reference["forces"], dtype=torch.float64)
-    exact = expected | {"energy": torch.tensor(energy, dtype=torch.float64), "forces": forces}
+    forces = {n: torch.tensor(reference[n], dtype=torch.float64) for n in FORCES if n in reference}
+    exact = expected | {"energy": torch.tensor(energy, dtype=torch.float64)} | forces
     for name, value in found.items():
-        if name == "forces" and value.dtype != DTYPES[spec.dtype]:
-            raise ValueError(f"the forces are {kind(value)}, but the spec says dtype {spec.dtype}")
+        if name in FORCES and value.dtype != DTYPES[spec.dtype]:
+            raise ValueError(f"the {name} are {kind(value)}, but the spec says dtype {spec.dtype}")
         if value.shape != exact[name].shape:
             raise ValueError(f"output '{name}' is {kind(value)} once saved, but {kind(exact[name])} in eager mode")
         right = exact[name].double().cpu()
         scale, error = _rms(right), _rms(value.double().cpu() - right)
-        allowed = rms * scale + (_FLOOR if name == "forces" else max(_FLOOR, per_particle))
+        allowed = rms * scale + (_FLOOR if name in FORCES else max(_FLOOR, per_particle))
         if name == "energy":
-            allowed = relative * scale + (per_particle * len(forces) + _FLOOR) / ENERGY_UNITS[spec.energy_unit]
+            kj_per_mol = per_particle * len(reference["forces"]) + _FLOOR
+            allowed = relative * scale + kj_per_mol / ENERGY_UNITS.get(spec.energy_unit, 1)
         if not error <= allowed:
             raise ValueError(
                 f"output '{name}' of the saved model{how} is off by {error:.3g} where {allowed:.3g} is allowed"

@@ -48,10 +48,17 @@ def export(
     options : for inductor, with our own
     progress : say on the standard error what is done
 
+    A model of collective variables alone returns them as its first output, [] or [k], and its ``energy_unit`` is "1":
+    ``ModelSpec("angles", "nm", "1", "float32", outputs=["angles"], output_units={"angles": "radian"})``. Outputs of a
+    potential are named in ``collective_variables``. A package gives the forces of all components in the same graph.
+
     Raises ValueError if the model does not do what the spec says, can't be compiled, or gives other results once
     saved; nothing is written then.
     """
-    kind = Path(path).suffix.removeprefix(".") if format is None else format
+    suffix = Path(path).suffix.removeprefix(".")
+    kind = suffix if format is None else format
+    if suffix in ("pt", "pt2") and kind in ("pt", "pt2") and suffix != kind:
+        raise ValueError(f"format='{kind}' was asked for, but {path} would be taken for a .{suffix}: name it .{kind}")
     if kind not in ("pt", "pt2"):
         raise ValueError(f"the format '{kind}' was asked for, but a model is saved as 'pt2' or 'pt'")
     spec.validate()

@@ -1,1 +1,5 @@
-"""Architectures of published models, written to be traced and scripted. Needs torch."""
+"""Architectures of published models, and parts of models, written to be traced and scripted. Needs torch."""
+
+from .charges import SwitchedCharges
+
+__all__ = ["SwitchedCharges"]

@@ -41,14 +41,17 @@ class Complex:
     removed: Sequence[str] = ()  # from a System that was given: barostat and thermostat
 
 
-def build(options: Options, said: Callable[[str], None]) -> Complex:
+def build(options: Options, said: Callable[[str], None], *, flexible: bool = False) -> Complex:
     """Read and build what the options name; `said` is told what is done next.
+
+    `flexible` keeps the MM terms of what is constrained, so that constraints can be removed.
 
     Raises ValueError for options that do not fit together and for files that do not fit each other.
     """
     check_inputs(options)
     random.seed(options.seed)  # Modeller places ions at random
-    built = _from_molecules(options, said) if options.protein or options.ligand else _from_setup(options, said)
+    make = _from_molecules if options.protein or options.ligand else _from_setup
+    built = make(options, said, flexible)
     built.removed = _remove_thermostats(built.system)
     _join_molecules(built)
     return built
@@ -88,7 +91,7 @@ def _check_unused(options: Options) -> None:
             raise ValueError(f"--{name.replace('_', '-')} has no effect on {options.system}: leave it out")
 
 
-def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
+def _from_molecules(options: Options, said: Callable[[str], None], flexible: bool) -> Complex:
     said("reading the molecules")
     ligand, positions = read_ligand(existing(options.ligand))
     generator, files = ligand_force_field(options)
@@ -118,7 +121,9 @@ def _from_molecules(options: Options, said: Callable[[str], None]) -> Complex:
     elif not any(residue.name in _WATER_NAMES for residue in modeller.topology.residues()):
         modeller.topology.setPeriodicBoxVectors(None)  # the crystal's cell, empty
     said("creating the System")
-    system = _created(forcefield.createSystem, modeller.topology, **_system_options(options, modeller.topology))
+    system = _created(
+        forcefield.createSystem, modeller.topology, **_system_options(options, modeller.topology, flexible)
+    )
     _check_masses(system, options)
     chosen = select(modeller.topology, options.ml) if options.ml else tuple(atoms)
     if chosen == tuple(atoms):
@@ -160,17 +165,18 @@ def _check_masses(system: openmm.System, options: Options) -> None:
         raise ValueError(f"--hydrogen-mass {mass} Da leaves atoms without mass: 4 Da is the most that carbons can give")
 
 
-def _system_options(options: Options, topology: Any) -> dict[str, Any]:
+def _system_options(options: Options, topology: Any, flexible: bool) -> dict[str, Any]:
     periodic = topology.getPeriodicBoxVectors() is not None
     return {
         "nonbondedMethod": app.PME if periodic else app.NoCutoff,
         "nonbondedCutoff": options.cutoff * unit.nanometer,
         "constraints": {"none": None, "hbonds": app.HBonds, "allbonds": app.AllBonds}[options.constraints],
+        "flexibleConstraints": flexible,
         "hydrogenMass": options.hydrogen_mass and options.hydrogen_mass * unit.dalton,
     }
 
 
-def _from_setup(options: Options, said: Callable[[str], None]) -> Complex:
+def _from_setup(options: Options, said: Callable[[str], None], flexible: bool) -> Complex:
     assert options.ml
     said("reading the set-up")
     topology_file, system_file = existing(options.topology), existing(options.system)
@@ -189,7 +195,7 @@ def _from_setup(options: Options, said: Callable[[str], None]) -> Complex:
         system = read_system(system_file)
     elif system_file.suffix in AMBER:
         prmtop = structure if system_file == topology_file else read_prmtop(system_file, None)
-        system = _created(prmtop.createSystem, **_system_options(options, topology))
+        system = _created(prmtop.createSystem, **_system_options(options, topology, flexible))
     else:
         raise ValueError(f"{system_file} is no System: --system takes OpenMM's XML, or a prmtop")
     _check_counts(topology, system, coordinates.positions, options)

@@ -13,17 +13,17 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from ..force import NNPForce
 from . import folder as files
 from .checkpoint import CURRENT, Checkpoint, sync, write_text
 from .output import Log, Trajectory, cut_back, sizes, subset
+from .outputs import ModelOutputs
 from .prepare import Run, find_force
 from .progress import Bar
 from .protocol import BAROSTAT_INTERVAL, GROUPS, PRODUCTION, Phase, velocity_seed
 from .signals import noted_signals
 from .watch import CLOSE_CONTACT, Seen, Watch
 
-FINISHED, BONDS_CHANGED = 0, 3  # exit statuses; a signal gives 128 and its number
+FINISHED, BONDS_CHANGED, UNCERTAIN = 0, 3, 4  # exit statuses; a signal gives 128 and its number
 _REINITIALIZED = ("Reference", "CPU")  # where a continuation is bit for bit if checkpoints renew the Context
 _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 _SECONDS_BETWEEN_LOOKS = 0.5  # at signals and the progress bar
@@ -52,6 +52,7 @@ class Dynamics:
 
     def __init__(self, run: Run, phase: Phase, said: Callable[[str], None]) -> None:
         self._run, self._phase, self._said = run, phase, said
+        self._outputs = ModelOutputs(run, phase.name, said)
         self._use(run.context(phase))
         self._step = 0
         self._began, self._began_at = time.perf_counter(), 0
@@ -59,7 +60,7 @@ class Dynamics:
         assert run.reference is not None
         self._watch = Watch(run.atoms, run.numbers, run.bonds, run.reference)
         self._known_changes: tuple[Any, ...] = ((), ())
-        self._stopped = self._close = False
+        self._close, self._stopped = False, FINISHED
         self._stages: Counter[str] = Counter()  # milliseconds in all
         self._evaluations = 0
         self._trajectory = Trajectory(
@@ -73,7 +74,7 @@ class Dynamics:
     def _use(self, context: openmm.Context) -> None:
         self.context = context
         self._force = find_force(context.getSystem())
-        self._has_spread = self._force is not None and _gives_spread(self._force)
+        self._outputs.use(context.getSystem())
 
     # Begin and end
 
@@ -127,13 +128,15 @@ class Dynamics:
             positions=True, velocities=True, energy=True, parameters=True, integratorParameters=True
         )
         self._check_finite(state)
-        self._trajectory.sync()
-        sync(self._run.folder / files.LOG)
+        grown = (files.LOG, self._run.trajectory, files.OUTPUTS, files.UNCERTAIN)
+        for path in (self._run.folder / name for name in grown):
+            if path.exists():
+                sync(path)
         Checkpoint(
             self._phase.name,
             self._step,
             fingerprint(self.context),
-            sizes(self._run.folder.path, (files.LOG, self._run.trajectory)),
+            sizes(self._run.folder.path, grown),
             dict(self._run.inputs),
             self.context.createCheckpoint(),
             openmm.XmlSerializer.serialize(state),
@@ -160,7 +163,7 @@ class Dynamics:
                     if step % interval == 0 or (step == total and action == self.save):
                         action()
                 if self._stopped:
-                    return BONDS_CHANGED
+                    return self._stopped
         if received:
             self.save()
             self._said(f"Stopped by signal {received[0]}; a checkpoint was written at {self._time():g} ps.")
@@ -207,8 +210,9 @@ class Dynamics:
             row |= {"volume_nm3": volume, "density_g/mL": self._mass / volume * 1.66053906892e-3}
         for name in {**self._run.groups, **({"restraints": GROUPS["restraints"]} if self._phase.restrained else {})}:
             row[f"{name}_kJ/mol"] = self._group_energy(name)
-        if self._force is not None and self._has_spread:
-            row["energy_std_kJ/mol"] = _in_kilojoule(self._force.getOutput(self.context, "energy_std"))
+        row["energy_std_kJ/mol"] = self._outputs.look(self.context, self._step, self._time())
+        if self._outputs.too_uncertain:
+            self._stopped = UNCERTAIN
         seen = self._look(state)
         contact = seen.contact if math.isfinite(seen.contact) else None
         row |= {"shortest_contact_nm": contact, "changed_bonds": seen.changed}
@@ -221,7 +225,11 @@ class Dynamics:
 
     def _frame(self) -> None:
         if self._phase.name == PRODUCTION:
-            self._trajectory.write(self.context.getState(positions=True, enforcePeriodicBox=self._run.periodic))
+            named = self._outputs.in_frames
+            state = self.context.getState(positions=True, energy=named, enforcePeriodicBox=self._run.periodic)
+            self._trajectory.write(state)
+            if named:
+                self._outputs.write_frame(self.context, self._step, self._time())
 
     # What is watched
 
@@ -257,7 +265,8 @@ class Dynamics:
             f"Warning at {self._time():g} ps: bonds of the model's molecules changed ({', '.join(listed)}); see "
             f"{path}. The model may be outside its domain, or the time step too long."
         )
-        self._stopped = self._run.options.strict
+        if self._run.options.strict:
+            self._stopped = BONDS_CHANGED
 
     def _check_finite(self, state: openmm.State) -> None:
         energy = (state.getPotentialEnergy() + state.getKineticEnergy())._value
@@ -377,11 +386,3 @@ def _degrees_of_freedom(system: openmm.System) -> int:
 def _mass(system: openmm.System) -> float:
     """In dalton."""
     return float(sum(system.getParticleMass(i)._value for i in range(system.getNumParticles())))
-
-
-def _gives_spread(force: NNPForce) -> bool:
-    return force.hasModelSpec() and "energy_std" in force.getModelSpec().outputs
-
-
-def _in_kilojoule(value: Any) -> float:
-    return float(value.value_in_unit(unit.kilojoule_per_mole) if unit.is_quantity(value) else value)

@@ -21,9 +21,11 @@ from .options import Options, kind, read_values
 RUN, LOG, TIMING = "run.yaml", "log.csv", "timing.json"
 SYSTEM, REGION, TOPOLOGY, MINIMIZED = "system.xml", "region.xml", "topology.pdb", "minimized.npy"
 STATE, FINAL, REPORT, SAVED = "state.xml", "final.pdb", "report.html", "trajectory.pdb"
+OUTPUTS, UNCERTAIN = "outputs.npy", "uncertain.xyz"
 _LOCK = ".lock"
 _ALL = (
     *(RUN, LOG, TIMING, SYSTEM, REGION, TOPOLOGY, MINIMIZED, STATE, FINAL, REPORT, SAVED, CURRENT, PREVIOUS, _LOCK),
+    *(OUTPUTS, UNCERTAIN),
     *("report.json", "changed_bonds.pdb", "trajectory.xtc", "trajectory.dcd", "model.pt", "model.pt2"),
 )
 
@@ -112,6 +114,11 @@ class RunFolder:
 
 def options_from_yaml(path: Path) -> dict[str, Any]:
     """Options by name from a file of options, or from a run.yaml. Raises ValueError."""
+    return read_values(mapping_from_yaml(path))
+
+
+def mapping_from_yaml(path: Path) -> dict[str, Any]:
+    """Options by name as YAML holds them. Raises ValueError."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -120,7 +127,7 @@ def options_from_yaml(path: Path) -> dict[str, Any]:
         values = values["options"]
     if not isinstance(values, dict):
         raise ValueError(f"--config {path} must hold options by name, like 'time: 1ns'")
-    return read_values(values)
+    return values
 
 
 def check_unchanged(options: Options, given: Mapping[str, Any], folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import openmm
 from openmm import app
 
-from .checkpoint import sync
+from ..reporters.tables import count_rows
 
 
 class Log:
@@ -66,11 +66,6 @@ class Trajectory:
         with open(self.path, "r+b" if append else "wb") as handle:
             dcd = app.DCDFile(handle, self._topology, self._step, self._interval, self._interval, append)
             dcd.writeModel(positions, periodicBoxVectors=box)
-
-    def sync(self) -> None:
-        """Force the frames to disk."""
-        if self.path.exists():
-            sync(self.path)
 
     def _xtc(self) -> Any:
         if self._file is None:  # kept, since opening counts all frames
@@ -137,6 +132,8 @@ def cut_back(folder: Path, at_checkpoint: Mapping[str, int]) -> None:
             os.truncate(path, size)
         if size and path.suffix == ".dcd":
             _count_dcd_frames(path)
+        if size and path.suffix == ".npy":
+            count_rows(path)
 
 
 def _count_dcd_frames(path: Path) -> None:

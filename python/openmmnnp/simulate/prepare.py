@@ -16,6 +16,7 @@ from openmm import app
 from ..embedding import EmbeddedSystem
 from ..embedding.mixed import createMixedSystem
 from ..force import NNPForce
+from ..reporters.reading import named_outputs
 from ..spec import ModelSpec, read_spec
 from .build import Complex, build
 from .folder import INPUTS, RunFolder
@@ -94,6 +95,7 @@ def prepare(options: Options, folder: RunFolder) -> Prepared:
     run = make_run(options, folder, built.topology, embedded.system if embedded else built.system, built.atoms)
     spec = None if options.model is None else read_spec(options.model)
     if embedded:
+        check_outputs(options, spec)
         _try_model(built, embedded)
     return run, built, embedded, spec
 
@@ -124,6 +126,15 @@ def _try_model(built: Complex, embedded: EmbeddedSystem) -> None:
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
     context.setPositions([built.positions[i] for i in built.atoms])
     context.getState(energy=True)
+
+
+def check_outputs(options: Options, spec: ModelSpec | None) -> None:
+    """Raise ValueError if an output that the options ask for is none of the model's."""
+    limits = [name for name in ("warn", "harvest", "stop") if getattr(options, f"{name}_uncertainty") is not None]
+    asked = [("outputs", name) for name in options.outputs]
+    for option, name in asked + [(f"{limit}-uncertainty", "energy_std") for limit in limits]:
+        if name not in (given := named_outputs(spec)):
+            raise ValueError(f"--{option} needs the output {name!r}, but the model gives {', '.join(given)}")
 
 
 def make_run(

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..spec import ENERGY_UNITS
+
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
 
 
@@ -52,6 +54,7 @@ TEMPERATURE = Dimension("temperature", {"K": 1.0}, "300K")
 PRESSURE = Dimension("pressure", {"bar": 1.0, "atm": 1.01325}, "1bar", may_be_negative=True)
 CONCENTRATION = Dimension("concentration", {"M": 1.0, "mM": 1e-3}, "0.15M")
 LENGTH = Dimension("length", {"nm": 1.0, "A": 0.1, "angstrom": 0.1}, "0.9nm")
+ENERGY = Dimension("energy", {name: value for name, value in ENERGY_UNITS.items() if name != "hartree"}, "5kJ/mol")
 MASS = Dimension("mass", {"Da": 1.0, "amu": 1.0}, "1.5Da")
 RATE = Dimension("rate", {"/ps": 1.0, "1/ps": 1.0, "ps^-1": 1.0}, "1/ps")
 STIFFNESS = Dimension(

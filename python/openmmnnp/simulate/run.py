@@ -20,7 +20,7 @@ from openmm import app, unit
 from .._libraries import VERSION
 from ..embedding import EmbeddedSystem
 from ..region import shortest_period
-from ..spec import ModelSpec
+from ..spec import ModelSpec, read_spec
 from . import folder as files
 from . import summary
 from .build import Complex, check_inputs
@@ -29,7 +29,7 @@ from .dynamics import run_phases
 from .folder import INPUTS, RunFolder, check_unchanged, model_name
 from .options import Options
 from .output import subset
-from .prepare import Run, check_apart, check_model, find_force, make_run, prepare, resolve
+from .prepare import Run, check_apart, check_model, check_outputs, find_force, make_run, prepare, resolve
 from .protocol import minimize
 from .quantities import TIME
 from .signals import ended_by_signal
@@ -94,6 +94,8 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
                 _announce(*prepared)
                 return _begin(*prepared)
         run = _load(options, folder, values)
+        if options.model is not None and not options.mm_only:
+            check_outputs(options, read_spec(folder / model_name(options.model)))
         _check_inputs_unchanged(run, checkpoint)
         values["options"] = options.to_mapping()
         values.setdefault("resumed", []).append(files.now())
@@ -194,7 +196,7 @@ def _load(options: Options, folder: RunFolder, values: Mapping[str, Any]) -> Run
 def _hashes(run: Run) -> dict[str, str]:
     """SHA-256 of what is sampled: the System but for the model's place, the start, the options."""
     physical = {f.name: run.options.to_mapping()[f.name] for f in fields(Options) if not f.metadata["resume"]}
-    free = ("out", "checkpoint_interval", *INPUTS)
+    free = ("out", "checkpoint_interval", "outputs", *INPUTS)
     text = json.dumps({name: value for name, value in physical.items() if name not in free}, sort_keys=True)
     system = (run.folder / files.SYSTEM).read_bytes()
     return {

@@ -1,0 +1,16 @@
+#ifndef OPENMMNNP_SHARED_COMPONENTS_H_
+#define OPENMMNNP_SHARED_COMPONENTS_H_
+
+#include "model/ComponentEvaluation.h"
+#include "openmmnnp/NNPForce.h"
+#include <memory>
+
+namespace openmmnnp {
+
+/** The results of a collective variable's model, which forces of one Context share that differ in nothing but the
+    component (and name) of it. */
+std::shared_ptr<ComponentResults> shareComponents(const void* context, const NNPForce& force);
+
+} // namespace openmmnnp
+
+#endif // OPENMMNNP_SHARED_COMPONENTS_H_
