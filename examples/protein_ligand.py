@@ -13,8 +13,7 @@ from openmm import LangevinMiddleIntegrator, MonteCarloBarostat, Platform
 from openmm.app import PME, ForceField, HBonds, Modeller, PDBFile, Simulation, StateDataReporter, XTCReporter
 from openmm.unit import bar, femtosecond, kelvin, molar, nanometer, picosecond
 
-from openmmnnp import NNPForce
-from openmmnnp.embedding import mechanical_embedding
+from openmmnnp import createMixedSystem
 
 
 def build(protein_file, ligand_file, ligand_xml):
@@ -33,11 +32,11 @@ def build(protein_file, ligand_file, ligand_xml):
 
 def run(topology, system, positions, ligand, potential, *, steps, platform=None, out="."):
     """Hand the ligand to the potential, minimize, and run `steps` of 1 fs: the Simulation and its speed in ns/day."""
-    embedded = mechanical_embedding(topology, system, ligand, NNPForce(str(potential)))
+    mixed = createMixedSystem(topology, system, ligand, potential, returnInfo=True)
     print(f"{Path(potential).name} describes the interior of {len(ligand)} atoms, in place of")
-    print(embedded.removed, flush=True)
+    print(mixed["removed"], flush=True)
     integrator = LangevinMiddleIntegrator(300 * kelvin, 1 / picosecond, 1 * femtosecond)
-    simulation = Simulation(topology, embedded.system, integrator, platform and Platform.getPlatform(platform))
+    simulation = Simulation(topology, mixed["system"], integrator, platform and Platform.getPlatform(platform))
     simulation.context.setPositions(positions)
     simulation.minimizeEnergy(maxIterations=50)  # enough to start from
     simulation.context.setVelocitiesToTemperature(300 * kelvin)

@@ -1,4 +1,5 @@
 #include "api/CheckForce.h"
+#include "api/LinkAtoms.h"
 #include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
 #include <algorithm>
@@ -17,6 +18,12 @@ std::string listNumbers(const std::vector<int>& numbers) {
 
 std::string count(int n, const std::string& noun) {
     return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
+}
+
+/** "4 particles", or "4 particles and 1 link atom". */
+std::string countAtoms(const NNPForce& force, int n) {
+    const int links = force.getNumLinkAtoms();
+    return count(n, "particle") + (links > 0 ? " and " + count(links, "link atom") : "");
 }
 
 void checkParticles(const NNPForce& force, int numParticles) {
@@ -42,24 +49,24 @@ void checkParticles(const NNPForce& force, int numParticles) {
     }
 }
 
-void checkLength(const std::vector<int>& values, int n, const std::string& name, const std::string& method) {
+/** `atoms` says what these are, which must be n. */
+void checkLength(const std::vector<int>& values, int n, const std::string& atoms, const std::string& name,
+                 const std::string& method) {
     if (values.empty())
         throw ModelError("The model takes " + name + ", and a System has none: give them with " + method +
-                         ", one for each of the " + count(n, "particle") + " of the force.");
+                         ", one for each of the " + atoms + " of the force.");
     if (static_cast<int>(values.size()) != n)
         throw ModelError(method + " was given " + count(static_cast<int>(values.size()), "value") +
-                         ", but the force has " + count(n, "particle") + "; give one for each.");
+                         ", but the force has " + atoms + "; give one for each.");
 }
 
 void checkElements(const NNPForce& force, const ModelSpec& spec) {
-    const std::vector<int>& numbers = force.getAtomicNumbers();
+    const std::vector<int> numbers = modelAtomicNumbers(force);
     const std::set<int> known(spec.elements.begin(), spec.elements.end());
     for (size_t i = 0; i < numbers.size() && !known.empty(); i++)
         if (!known.count(numbers[i]))
-            throw ModelError("Particle " +
-                             std::to_string(force.usesSubset() ? force.getParticles()[i] : static_cast<int>(i)) +
-                             " has the atomic number " + std::to_string(numbers[i]) + ", but the model knows only " +
-                             listNumbers(spec.elements) + ".");
+            throw ModelError(describeAtom(force, i) + " has the atomic number " + std::to_string(numbers[i]) +
+                             ", but the model knows only " + listNumbers(spec.elements) + ".");
     for (size_t i = 0; i < spec.atomicNumbers.size() && !numbers.empty(); i++)
         if (numbers.size() != spec.atomicNumbers.size() || numbers[i] != spec.atomicNumbers[i])
             throw ModelError("The model is made for atoms with the atomic numbers " + listNumbers(spec.atomicNumbers) +
@@ -68,23 +75,26 @@ void checkElements(const NNPForce& force, const ModelSpec& spec) {
 }
 
 void checkTypes(const NNPForce& force, const ModelSpec& spec, int n) {
-    if (force.getTypes().empty() && !spec.typeMap.empty())
-        checkLength(force.getAtomicNumbers(), n, "atomic numbers (or types)", "setAtomicNumbers()");
-    else
-        checkLength(force.getTypes(), n, "types", "setTypes()");
+    const std::vector<int>& types = force.getTypes();
+    if (types.empty() && !spec.typeMap.empty())
+        checkLength(force.getAtomicNumbers(), n, count(n, "particle"), "atomic numbers (or types)",
+                    "setAtomicNumbers()");
+    else if (spec.typeMap.empty() || static_cast<int>(types.size()) != n) // else those of link atoms are in the map
+        checkLength(types, n + force.getNumLinkAtoms(), countAtoms(force, n), "types", "setTypes()");
     particleTypes(force, spec);
 }
 
 void checkAtoms(const NNPForce& force, const ModelSpec& spec, int n) {
-    if (spec.particles != 0 && spec.particles != n)
+    const int links = force.getNumLinkAtoms();
+    if (spec.particles != 0 && spec.particles != n + links)
         throw ModelError("The model is made for " + count(spec.particles, "particle") + ", but the force has " +
-                         std::to_string(n) + "; choose them with setParticles().");
+                         (links > 0 ? countAtoms(force, n) : std::to_string(n)) + "; choose them with setParticles().");
     if (spec.hasInput("atomic_numbers") || !spec.atomicEnergies.empty())
-        checkLength(force.getAtomicNumbers(), n, "atomic numbers", "setAtomicNumbers()");
+        checkLength(force.getAtomicNumbers(), n, count(n, "particle"), "atomic numbers", "setAtomicNumbers()");
     checkElements(force, spec);
     if (spec.hasInput("types"))
         checkTypes(force, spec, n);
-    spec.getConstantEnergy(force.getAtomicNumbers());
+    spec.getConstantEnergy(modelAtomicNumbers(force));
     if (force.getMultiplicity() < 1)
         throw ModelError("setMultiplicity() was given " + std::to_string(force.getMultiplicity()) +
                          ", but 2S+1, at least 1, is needed.");
@@ -148,11 +158,12 @@ void checkForce(const NNPForce& force, const OpenMM::System& system) {
         throw ModelError("The force has no model: give it one with setModelFile() or in the constructor.");
     const int numParticles = system.getNumParticles();
     checkParticles(force, numParticles);
+    checkLinkAtoms(force, system);
     checkDerivatives(force);
     const int n = force.usesSubset() ? static_cast<int>(force.getParticles().size()) : numParticles;
     const std::vector<int>& numbers = force.getAtomicNumbers();
     if (!numbers.empty())
-        checkLength(numbers, n, "atomic numbers", "setAtomicNumbers()");
+        checkLength(numbers, n, count(n, "particle"), "atomic numbers", "setAtomicNumbers()");
     if (!force.hasModelSpec())
         return;
     const ModelSpec& spec = force.getModelSpec();

@@ -37,6 +37,7 @@ bool sameParameters(const NNPForce& a, const NNPForce& b) {
 
 bool sameStructure(const NNPForce& a, const NNPForce& b) {
     return a.getName() == b.getName() && a.usesSubset() == b.usesSubset() && a.getParticles() == b.getParticles() &&
+           a.getLinkAtoms() == b.getLinkAtoms() &&
            a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() &&
            a.getOutputsForces() == b.getOutputsForces() && a.getSkin() == b.getSkin() &&
            a.getDeviceNeighbors() == b.getDeviceNeighbors() && sameBonds(a, b) && sameParameters(a, b);

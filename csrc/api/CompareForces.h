@@ -5,7 +5,8 @@
 
 namespace openmmnnp {
 
-/** Are two forces equal in what cannot be changed in a Context: name, particles, bonds, periodicity, parameters? */
+/** Are two forces equal in what cannot be changed in a Context: name, particles, link atoms, bonds, periodicity,
+ * parameters? */
 bool sameStructure(const NNPForce& a, const NNPForce& b);
 /** Are they equal in what updateParametersInContext() can change? */
 bool sameModelInputs(const NNPForce& a, const NNPForce& b);

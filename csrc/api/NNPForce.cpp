@@ -26,6 +26,15 @@ const ModelFile& required(const std::shared_ptr<const ModelFile>& model) {
     return *model;
 }
 
+LinkAtom checked(const LinkAtom& atom) {
+    if (!(atom.distance > 0) || std::isinf(atom.distance))
+        throw OpenMM::OpenMMException("NNPForce: the link atom between the particles " +
+                                      std::to_string(atom.mlParticle) + " and " + std::to_string(atom.mmParticle) +
+                                      " was given the distance " + std::to_string(atom.distance) +
+                                      " nm, but one of more than 0 nm is needed.");
+    return atom;
+}
+
 template <class F>
 auto translated(F function) -> decltype(function()) {
     try {
@@ -155,6 +164,33 @@ void NNPForce::getBondParameters(int index, int& particle1, int& particle2) cons
     std::tie(particle1, particle2) = at(bonds, index, "bond");
 }
 
+int NNPForce::addLinkAtom(int mlParticle, int mmParticle, double distance, int atomicNumber) {
+    linkAtoms.push_back(checked({mlParticle, mmParticle, distance, atomicNumber}));
+    return getNumLinkAtoms() - 1;
+}
+
+int NNPForce::getNumLinkAtoms() const {
+    return static_cast<int>(linkAtoms.size());
+}
+
+void NNPForce::getLinkAtomParameters(int index, int& mlParticle, int& mmParticle, double& distance,
+                                     int& atomicNumber) const {
+    const LinkAtom& atom = at(linkAtoms, index, "link atom");
+    mlParticle = atom.mlParticle;
+    mmParticle = atom.mmParticle;
+    distance = atom.distance;
+    atomicNumber = atom.atomicNumber;
+}
+
+void NNPForce::setLinkAtomParameters(int index, int mlParticle, int mmParticle, double distance, int atomicNumber) {
+    at(linkAtoms, index, "link atom");
+    linkAtoms[index] = checked({mlParticle, mmParticle, distance, atomicNumber});
+}
+
+const std::vector<LinkAtom>& NNPForce::getLinkAtoms() const {
+    return linkAtoms;
+}
+
 void NNPForce::setUsesPeriodicBoundaryConditions(bool usesPeriodic) {
     periodic = usesPeriodic;
 }
@@ -205,7 +241,7 @@ const std::string& NNPForce::getEnergyParameterDerivativeName(int index) const {
     return at(energyParameterDerivatives, index, "energy parameter derivative");
 }
 
-void NNPForce::setScaleParameter(const std::string& name, double defaultValue) {
+void NNPForce::setScaleParameter(const std::string& name, std::optional<double> defaultValue) {
     scaleParameter = name;
     scaleParameterDefault = defaultValue;
 }
@@ -214,7 +250,7 @@ const std::string& NNPForce::getScaleParameter() const {
     return scaleParameter;
 }
 
-double NNPForce::getScaleParameterDefaultValue() const {
+std::optional<double> NNPForce::getScaleParameterDefaultValue() const {
     return scaleParameterDefault;
 }
 

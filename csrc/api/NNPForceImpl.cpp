@@ -33,8 +33,8 @@ std::map<std::string, double> NNPForceImpl::getDefaultParameters() {
     std::map<std::string, double> parameters;
     for (int i = 0; i < owner.getNumGlobalParameters(); i++)
         parameters[owner.getGlobalParameterName(i)] = owner.getGlobalParameterDefaultValue(i);
-    if (!owner.getScaleParameter().empty())
-        parameters[owner.getScaleParameter()] = owner.getScaleParameterDefaultValue();
+    if (const auto scale = owner.getScaleParameterDefaultValue(); scale && !owner.getScaleParameter().empty())
+        parameters[owner.getScaleParameter()] = *scale;
     return parameters;
 }
 
@@ -46,6 +46,8 @@ std::vector<std::pair<int, int>> NNPForceImpl::getBondedParticles() const {
     std::vector<std::pair<int, int>> bonds(owner.getNumBonds());
     for (int i = 0; i < owner.getNumBonds(); i++)
         owner.getBondParameters(i, bonds[i].first, bonds[i].second);
+    for (const LinkAtom& atom : owner.getLinkAtoms())
+        bonds.emplace_back(atom.mlParticle, atom.mmParticle);
     return bonds;
 }
 

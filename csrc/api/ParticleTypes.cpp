@@ -1,4 +1,5 @@
 #include "api/ParticleTypes.h"
+#include "api/LinkAtoms.h"
 #include "model/Elements.h"
 
 namespace openmmnnp {
@@ -12,8 +13,14 @@ std::string listTypes(const ModelSpec& spec) {
     return text;
 }
 
-std::string describe(const NNPForce& force, size_t i) {
-    return "Particle " + std::to_string(force.usesSubset() ? force.getParticles()[i] : static_cast<int>(i));
+int typeOf(int number, const ModelSpec& spec, const std::string& atom) {
+    const std::string symbol = elementSymbol(number);
+    const auto found = spec.typeMap.find(symbol);
+    if (found == spec.typeMap.end())
+        throw ModelError(atom + " has the atomic number " + std::to_string(number) + " (" + symbol +
+                         "), for which the model has no type; its types are " + listTypes(spec) +
+                         ". Give types with setTypes(), or choose a model that was made for this element.");
+    return found->second;
 }
 
 void checkTypes(const NNPForce& force, const ModelSpec& spec) {
@@ -23,7 +30,7 @@ void checkTypes(const NNPForce& force, const ModelSpec& spec) {
         for (const auto& entry : spec.typeMap)
             known = known || entry.second == types[i];
         if (!known)
-            throw ModelError(describe(force, i) + " has the type " + std::to_string(types[i]) +
+            throw ModelError(describeAtom(force, i) + " has the type " + std::to_string(types[i]) +
                              ", but the model's types are " + listTypes(spec) + "; correct what setTypes() was given.");
     }
 }
@@ -32,18 +39,15 @@ void checkTypes(const NNPForce& force, const ModelSpec& spec) {
 
 std::vector<int> particleTypes(const NNPForce& force, const ModelSpec& spec) {
     checkTypes(force, spec);
-    if (!force.getTypes().empty() || spec.typeMap.empty())
-        return force.getTypes();
-    std::vector<int> types;
-    for (const int number : force.getAtomicNumbers()) {
-        const std::string symbol = elementSymbol(number);
-        const auto found = spec.typeMap.find(symbol);
-        if (found == spec.typeMap.end())
-            throw ModelError(describe(force, types.size()) + " has the atomic number " + std::to_string(number) + " (" +
-                             symbol + "), for which the model has no type; its types are " + listTypes(spec) +
-                             ". Give types with setTypes(), or choose a model that was made for this element.");
-        types.push_back(found->second);
-    }
+    std::vector<int> types = force.getTypes();
+    if (spec.typeMap.empty())
+        return types;
+    if (types.empty())
+        for (const int number : force.getAtomicNumbers())
+            types.push_back(typeOf(number, spec, describeAtom(force, types.size())));
+    if (types.size() == force.getParticles().size())
+        for (const LinkAtom& atom : force.getLinkAtoms())
+            types.push_back(typeOf(atom.atomicNumber, spec, describeAtom(force, types.size())));
     return types;
 }
 

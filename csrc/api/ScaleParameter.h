@@ -17,9 +17,17 @@ public:
             if (force.getEnergyParameterDerivativeName(i) == name)
                 neededAtZero = true;
     }
-    /** 1 if the force has none.  Throws OpenMMException if it is not finite. */
+    /** 1 if the force has none.  Throws OpenMMException if it is not finite, or if no force defines it. */
     double get(OpenMM::ContextImpl& context) const {
-        const double scale = name.empty() ? 1 : context.getParameters().at(name);
+        if (name.empty())
+            return 1;
+        const auto found = context.getParameters().find(name);
+        if (found == context.getParameters().end())
+            throw OpenMM::OpenMMException(forceName + ": the scale parameter '" + name +
+                                          "' has no default value, and no other force defines it: give it one with "
+                                          "setScaleParameter('" +
+                                          name + "', 1).");
+        const double scale = found->second;
         if (!std::isfinite(scale))
             throw OpenMM::OpenMMException(forceName + ": the scale parameter '" + name + "' is " +
                                           std::to_string(scale) + ", but a finite number is needed.");

@@ -167,7 +167,11 @@ void Evaluation::fail(const std::string& what, int particle, long long evaluatio
 }
 
 std::string Evaluation::describeParticle(int particle) const {
-    return "particle " + std::to_string(particles.empty() ? particle : particles[particle]);
+    if (particles.empty())
+        return "particle " + std::to_string(particle);
+    const int n = static_cast<int>(particles.size());
+    return particle < n ? "particle " + std::to_string(particles[particle])
+                        : "link atom " + std::to_string(particle - n);
 }
 
 /** The nearest neighbor of a particle, or the closest pair if particle is -1. */

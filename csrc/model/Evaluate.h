@@ -19,8 +19,9 @@ namespace openmmnnp {
 class OPENMMNNP_EXPORT Evaluation : protected OutputReader {
 public:
     /**
-     * `particles` maps the model's particles to those of the System (empty: they are the same); `derivatives` names the
-     * parameters p for which dE/dp is wanted.  Throws ModelError if the model cannot give one.
+     * `particles` maps the model's particles to those of the System (empty: they are the same; those beyond its end are
+     * link atoms); `derivatives` names the parameters p for which dE/dp is wanted.  Throws ModelError if the model
+     * cannot give one.
      */
     Evaluation(std::shared_ptr<Model> model, int numParticles, std::vector<int> particles = {},
                const std::vector<std::string>& derivatives = {});

@@ -98,10 +98,10 @@ Json makeSpec(const Json& metadata) {
     const auto inputs = translate(metadata, inputsKey, inputNames),
                outputs = translate(metadata, outputsKey, outputNames);
     const auto takes = [&](const char* name) { return std::find(inputs.begin(), inputs.end(), name) != inputs.end(); };
-    Json spec = {{"format", 1},         {"name", "NequIP"},     {"length_unit", "angstrom"},
-                 {"energy_unit", "eV"}, {"dtype", "float64"},   {"precision", text(metadata, "model_dtype")},
-                 {"inputs", inputs},    {"outputs", outputs},   {"cutoff", cutoff(metadata)},
-                 {"edges", "full"},     {"shifts", "real_cell"}};
+    Json spec = {{"format", 1},         {"name", "NequIP"},      {"length_unit", "angstrom"},
+                 {"energy_unit", "eV"}, {"dtype", "float64"},    {"precision", text(metadata, "model_dtype")},
+                 {"inputs", inputs},    {"outputs", outputs},    {"cutoff", cutoff(metadata)},
+                 {"edges", "full"},     {"shifts", "real_cell"}, {"long_range", false}};
     addTypes(metadata, spec);
     addUnits(outputs, spec);
     if (takes("box"))

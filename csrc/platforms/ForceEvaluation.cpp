@@ -1,9 +1,9 @@
 #include "platforms/ForceEvaluation.h"
 #include "api/CheckForce.h"
 #include "api/CompareForces.h"
+#include "api/LinkAtoms.h"
 #include "api/ParticleTypes.h"
 #include "model/ModelFile.h"
-#include "platforms/SharedNeighbors.h"
 #include <algorithm>
 
 namespace openmmnnp {
@@ -66,11 +66,11 @@ ForceEvaluation::ForceEvaluation(const NNPForce& original, const OpenMM::Context
 
 void ForceEvaluation::update(const NNPForce& newForce) {
     if (!sameStructure(force, newForce))
-        throw ModelError("updateParametersInContext() changes the model, atomic numbers, types, charge and "
-                         "multiplicity, but something else of the force was changed "
-                         "(name, particles, bonds, periodicity, global parameters, skin, device neighbors); call "
-                         "reinitialize() of the "
-                         "Context, or make a new one.");
+        throw ModelError(
+            "updateParametersInContext() changes the model, atomic numbers, types, charge and "
+            "multiplicity, but something else of the force was changed "
+            "(name, particles, link atoms, bonds, periodicity, global parameters, skin, device neighbors); "
+            "call reinitialize() of the Context, or make a new one.");
     checkForce(newForce, context.getSystem());
     std::shared_ptr<Model> model = load(newForce);
     checkSameInterface(evaluation->getModel(), *model);
@@ -95,16 +95,15 @@ std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& sour
     std::unique_ptr<Evaluation> made;
     if (model->getDevice().isCuda)
         made =
-            std::make_unique<DeviceEvaluation>(std::move(model), numParticles, source.getParticles(), derivativeNames);
+            std::make_unique<DeviceEvaluation>(std::move(model), getNumAtoms(), source.getParticles(), derivativeNames);
     else
-        made = std::make_unique<Evaluation>(std::move(model), numParticles, source.getParticles(), derivativeNames);
+        made = std::make_unique<Evaluation>(std::move(model), getNumAtoms(), source.getParticles(), derivativeNames);
     ModelInputs& inputs = made->getInputs();
     inputs.setPeriodic(source.usesPeriodicBoundaryConditions());
     const ModelSpec& spec = made->getModel().getSpec();
     if (inputs.takesEdges() && listOnHost)
-        made->setNeighbors(shareNeighbors({&context, source.getParticles(), spec.lengthUnit, spec.dtype},
-                                          neighborOptions(source, spec)));
-    inputs.setIntegers("atomic_numbers", source.getAtomicNumbers());
+        made->setNeighbors(shareNeighbors(getNeighborPositions(spec), neighborOptions(source, spec)));
+    inputs.setIntegers("atomic_numbers", modelAtomicNumbers(source));
     if (spec.hasInput("types"))
         inputs.setIntegers("types", particleTypes(source, spec));
     inputs.setIntegers("charge", {source.getCharge()});
@@ -114,7 +113,7 @@ std::unique_ptr<Evaluation> ForceEvaluation::makeEvaluation(const NNPForce& sour
 
 void ForceEvaluation::adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation) {
     const ModelSpec& spec = newEvaluation->getModel().getSpec();
-    const double newConstant = spec.getConstantEnergy(newForce.getAtomicNumbers()) * spec.getEnergyInKJPerMol();
+    const double newConstant = spec.getConstantEnergy(modelAtomicNumbers(newForce)) * spec.getEnergyInKJPerMol();
     lengthsPerNm = 1 / spec.getLengthInNm();
     energyUnit = spec.getEnergyInKJPerMol();
     constantEnergy = newConstant;
@@ -124,6 +123,14 @@ void ForceEvaluation::adopt(const NNPForce& newForce, std::unique_ptr<Evaluation
 
 NeighborOptions ForceEvaluation::getNeighborOptions() const {
     return neighborOptions(force, evaluation->getModel().getSpec());
+}
+
+NeighborPositions ForceEvaluation::getNeighborPositions(const ModelSpec& spec) const {
+    return {&context, force.getParticles(), force.getLinkAtoms(), spec.lengthUnit, spec.dtype};
+}
+
+NeighborPositions ForceEvaluation::getNeighborPositions() const {
+    return getNeighborPositions(evaluation->getModel().getSpec());
 }
 
 void ForceEvaluation::skip() {
@@ -175,6 +182,7 @@ Diagnostics ForceEvaluation::getDiagnostics() const {
     diagnostics.torchVersion = model.getTorchVersion();
     diagnostics.energyOffset = constantEnergy;
     diagnostics.particles = numParticles;
+    diagnostics.linkAtoms = force.getNumLinkAtoms();
     diagnostics.edges = evaluation->getInputs().getNumEdges();
     diagnostics.listBuilds = evaluation->getNumListBuilds();
     diagnostics.threads = model.getNumThreads();

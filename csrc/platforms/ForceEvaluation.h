@@ -4,6 +4,7 @@
 #include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
 #include "openmmnnp/NNPForce.h"
+#include "platforms/SharedNeighbors.h"
 #include <memory>
 #include <openmm/internal/ContextImpl.h>
 #include <string>
@@ -33,6 +34,8 @@ public:
     }
     /** The pairs that the model takes as edges. */
     NeighborOptions getNeighborOptions() const;
+    /** The positions that these are among. */
+    NeighborPositions getNeighborPositions() const;
     /** Evaluate, unless the last evaluation answers the call. */
     void run(bool withForces);
 
@@ -43,8 +46,16 @@ public:
     DeviceEvaluation& getDeviceEvaluation() {
         return static_cast<DeviceEvaluation&>(*evaluation);
     }
+    /** Of the force, without link atoms. */
     int getNumParticles() const {
         return numParticles;
+    }
+    const std::vector<LinkAtom>& getLinkAtoms() const {
+        return force.getLinkAtoms();
+    }
+    /** All that the model sees: the particles of the force, then the link atoms. */
+    int getNumAtoms() const {
+        return numParticles + force.getNumLinkAtoms();
     }
     /** Indices of the particles in the System, null if these are all. */
     const int* getParticles() const {
@@ -82,6 +93,7 @@ public:
 private:
     std::shared_ptr<Model> load(const NNPForce& force) const;
     std::unique_ptr<Evaluation> makeEvaluation(const NNPForce& force, std::shared_ptr<Model> model) const;
+    NeighborPositions getNeighborPositions(const ModelSpec& spec) const;
     void adopt(const NNPForce& newForce, std::unique_ptr<Evaluation> newEvaluation);
 
     NNPForce force; // as it was when the Context was created or last updated

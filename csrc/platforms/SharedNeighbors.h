@@ -2,6 +2,7 @@
 #define OPENMMNNP_SHARED_NEIGHBORS_H_
 
 #include "neighbors/HostNeighbors.h"
+#include "openmmnnp/NNPForce.h"
 #include <algorithm>
 #include <memory>
 #include <mutex>
@@ -14,11 +15,12 @@ namespace openmmnnp {
 struct NeighborPositions {
     const void* context;
     std::vector<int> particles; // empty: all
+    std::vector<LinkAtom> linkAtoms;
     std::string lengthUnit, dtype;
 
     bool operator==(const NeighborPositions& other) const {
-        return context == other.context && particles == other.particles && lengthUnit == other.lengthUnit &&
-               dtype == other.dtype;
+        return context == other.context && particles == other.particles && linkAtoms == other.linkAtoms &&
+               lengthUnit == other.lengthUnit && dtype == other.dtype;
     }
 };
 

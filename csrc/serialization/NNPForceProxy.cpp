@@ -19,7 +19,7 @@ using OpenMM::SerializationNode;
 
 namespace {
 
-constexpr int version = 1;
+constexpr int version = 2;                         // 1 had no link atoms
 constexpr size_t chunkSize = size_t(3) << 18;      // bytes in one <Bytes>: OpenMM's XML is slower with one long text
 constexpr size_t maxEmbedded = size_t(1500) << 20; // OpenMM reads XML files with 32-bit offsets
 
@@ -132,6 +132,25 @@ void writeParticles(const NNPForce& force, SerializationNode& node) {
         writeInts(node.createChildNode("Bonds"), "particles", bonds);
 }
 
+void writeLinkAtoms(const NNPForce& force, SerializationNode& node) {
+    if (force.getNumLinkAtoms() == 0)
+        return;
+    SerializationNode& atoms = node.createChildNode("LinkAtoms");
+    for (const LinkAtom& atom : force.getLinkAtoms())
+        atoms.createChildNode("LinkAtom")
+            .setIntProperty("mlParticle", atom.mlParticle)
+            .setIntProperty("mmParticle", atom.mmParticle)
+            .setDoubleProperty("distance", atom.distance)
+            .setIntProperty("atomicNumber", atom.atomicNumber);
+}
+
+void readLinkAtoms(const SerializationNode& node, NNPForce& force) {
+    if (const SerializationNode* child = findChild(node, "LinkAtoms"))
+        for (const SerializationNode& atom : child->getChildren())
+            force.addLinkAtom(readInt(atom, "mlParticle"), readInt(atom, "mmParticle"), readDouble(atom, "distance"),
+                              readInt(atom, "atomicNumber"));
+}
+
 void readParticles(const SerializationNode& node, NNPForce& force) {
     if (const SerializationNode* child = findChild(node, "Particles"))
         force.setParticles(readInts(*child, "indices"));
@@ -150,10 +169,12 @@ void readParticles(const SerializationNode& node, NNPForce& force) {
 }
 
 void writeParameters(const NNPForce& force, SerializationNode& node) {
-    if (!force.getScaleParameter().empty())
-        node.createChildNode("ScaleParameter")
-            .setStringProperty("name", force.getScaleParameter())
-            .setDoubleProperty("default", force.getScaleParameterDefaultValue());
+    if (!force.getScaleParameter().empty()) {
+        SerializationNode& child = node.createChildNode("ScaleParameter");
+        child.setStringProperty("name", force.getScaleParameter());
+        if (const auto value = force.getScaleParameterDefaultValue())
+            child.setDoubleProperty("default", *value);
+    }
     SerializationNode& parameters = node.createChildNode("GlobalParameters");
     for (int i = 0; i < force.getNumGlobalParameters(); i++)
         parameters.createChildNode("Parameter")
@@ -166,7 +187,9 @@ void writeParameters(const NNPForce& force, SerializationNode& node) {
 
 void readParameters(const SerializationNode& node, NNPForce& force) {
     if (const SerializationNode* child = findChild(node, "ScaleParameter"))
-        force.setScaleParameter(readString(*child, "name"), readDouble(*child, "default"));
+        force.setScaleParameter(readString(*child, "name"), child->hasProperty("default")
+                                                                ? std::optional(readDouble(*child, "default"))
+                                                                : std::nullopt);
     if (const SerializationNode* child = findChild(node, "GlobalParameters"))
         for (const SerializationNode& parameter : child->getChildren())
             force.addGlobalParameter(readString(parameter, "name"), readDouble(parameter, "default"));
@@ -187,6 +210,7 @@ void NNPForceProxy::serialize(const void* object, SerializationNode& node) const
         if (force.hasModel())
             writeModel(force, node);
         writeParticles(force, node);
+        writeLinkAtoms(force, node);
         writeParameters(force, node);
     } catch (const std::exception& error) {
         throw OpenMMException("Cannot write the NNPForce '" + force.getName() + "' to XML: " + error.what());
@@ -201,6 +225,7 @@ void* NNPForceProxy::deserialize(const SerializationNode& node) const {
         if (const SerializationNode* model = findChild(node, "Model"))
             readModel(*model, *force);
         readParticles(node, *force);
+        readLinkAtoms(node, *force);
         readParameters(node, *force);
         return force.release();
     } catch (const std::exception& error) {

@@ -109,7 +109,7 @@ py::dict getDiagnostics(Address force, Address context) {
                     "model_name"_a = found.modelName, "model_path"_a = pathText(found.modelPath),
                     "model_hash"_a = found.modelHash, "model_format"_a = found.modelFormat, "license"_a = found.license,
                     "torch_version"_a = found.torchVersion, "energy_offset"_a = found.energyOffset,
-                    "particles"_a = found.particles, "edges"_a = found.edges, "list_builds"_a = found.listBuilds,
+                    "particles"_a = found.particles, "link_atoms"_a = found.linkAtoms, "edges"_a = found.edges, "list_builds"_a = found.listBuilds,
                     "threads"_a = found.threads, "cuda_graph"_a = found.cudaGraph,
                     "cuda_graph_reason"_a = found.cudaGraphReason, "evaluations"_a = found.evaluations,
                     "reused"_a = found.reused, "skipped"_a = found.skipped, "milliseconds"_a = milliseconds);
@@ -184,6 +184,15 @@ PYBIND11_MODULE(_core, m) {
         forceAt(force).getBondParameters(index, particle1, particle2);
         return py::make_tuple(particle1, particle2);
     });
+    m.def("addLinkAtom", method(&NNPForce::addLinkAtom));
+    m.def("getNumLinkAtoms", method(&NNPForce::getNumLinkAtoms));
+    m.def("getLinkAtomParameters", [](Address force, int index) {
+        int mlParticle, mmParticle, atomicNumber;
+        double distance;
+        forceAt(force).getLinkAtomParameters(index, mlParticle, mmParticle, distance, atomicNumber);
+        return py::make_tuple(mlParticle, mmParticle, distance, atomicNumber);
+    });
+    m.def("setLinkAtomParameters", method(&NNPForce::setLinkAtomParameters));
     m.def("setUsesPeriodicBoundaryConditions", method(&NNPForce::setUsesPeriodicBoundaryConditions));
 
     m.def("addGlobalParameter", method(&NNPForce::addGlobalParameter));

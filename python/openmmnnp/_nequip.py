@@ -55,7 +55,7 @@ def _values(metadata: Mapping[str, Any]) -> dict[str, Any]:
     inputs, outputs = _translated(metadata, _INPUTS_KEY, _INPUTS), _translated(metadata, _OUTPUTS_KEY, _OUTPUTS)
     values: dict[str, Any] = {"name": "NequIP", "length_unit": "angstrom", "energy_unit": "eV", "dtype": "float64"}
     values |= {"precision": _text(metadata, "model_dtype"), "inputs": inputs, "outputs": outputs}
-    values |= {"cutoff": _cutoff(metadata), "edges": "full", "shifts": "real_cell"}
+    values |= {"cutoff": _cutoff(metadata), "edges": "full", "shifts": "real_cell", "long_range": False}
     values["output_units"] = {name: _UNITS[name] for name in outputs if name in _UNITS}
     names = _text(metadata, "type_names").split()
     if len(set(names)) < len(names):

@@ -180,7 +180,10 @@ class NNPForce(openmm.Force):
         return _core.usesSubset(self._address)
 
     def setAtomicNumbers(self, atomicNumbers: Iterable[Any]) -> None:
-        """Set the atomic numbers, integers or openmm.app.Elements, one per particle of the force."""
+        """Set the atomic numbers, integers or openmm.app.Elements, one per particle of the force.
+
+        Those of link atoms are given to addLinkAtom().
+        """
         _core.setAtomicNumbers(self._address, _atomic_numbers(atomicNumbers))
 
     def getAtomicNumbers(self) -> list[int]:
@@ -188,7 +191,11 @@ class NNPForce(openmm.Force):
         return _core.getAtomicNumbers(self._address)
 
     def setTypes(self, types: Iterable[int]) -> None:
-        """Set the model's own atom types (0 and up), one per particle of the force."""
+        """Set the model's own atom types (0 and up), one per particle of the force.
+
+        The types of link atoms follow, one each; if the model's spec has a ``type_map``, they may be left out, and are
+        those of their elements.
+        """
         _core.setTypes(self._address, _counts(types, "types"))
 
     def getTypes(self) -> list[int]:
@@ -232,6 +239,43 @@ class NNPForce(openmm.Force):
         """The two particles of a bond."""
         return _core.getBondParameters(self._address, index)
 
+    def addLinkAtom(self, mlParticle: int, mmParticle: int, distance: Any, atomicNumber: Any = 1) -> int:
+        """Add an atom that the model sees in place of a bond which is cut, and return its index.
+
+        The model sees link atoms after the particles of the force, in the order added. They are no particles of the
+        System. With b the vector from the ML to the MM particle (to its nearest image if the force is periodic) and
+        u = b / length(b), a link atom is at r_ml + distance u. A force F on it becomes
+        distance / length(b) (F - (F.u) u) on the MM particle, and the rest of F on the ML particle: the gradient of the
+        energy, exactly. The two stay in one molecule, as with addBond().
+
+        Parameters
+        ----------
+        mlParticle : int
+            one of setParticles(); it may have several link atoms
+        mmParticle : int
+            a particle of the System that setParticles() does not name; it may have one link atom
+        distance : length, or float in nm
+            from the ML particle, more than 0; OpenMMException if not
+        atomicNumber : int or openmm.app.Element
+            what the model is told (default hydrogen)
+        """
+        return _core.addLinkAtom(self._address, *_link_atom(mlParticle, mmParticle, distance, atomicNumber))
+
+    def getNumLinkAtoms(self) -> int:
+        """The number of link atoms."""
+        return _core.getNumLinkAtoms(self._address)
+
+    def getLinkAtomParameters(self, index: int) -> tuple[int, int, Any, int]:
+        """ML particle, MM particle, distance (a Quantity) and atomic number of a link atom."""
+        ml, mm, distance, number = _core.getLinkAtomParameters(self._address, index)
+        return ml, mm, distance * unit.nanometer, number
+
+    def setLinkAtomParameters(
+        self, index: int, mlParticle: int, mmParticle: int, distance: Any, atomicNumber: Any = 1
+    ) -> None:
+        """Set what addLinkAtom() was given. A Context that exists keeps what it has until it is reinitialized."""
+        _core.setLinkAtomParameters(self._address, index, *_link_atom(mlParticle, mmParticle, distance, atomicNumber))
+
     def setUsesPeriodicBoundaryConditions(self, periodic: bool) -> None:
         """Set whether the force is periodic (default False): the model then gets the box vectors."""
         _core.setUsesPeriodicBoundaryConditions(self._address, bool(periodic))
@@ -274,19 +318,22 @@ class NNPForce(openmm.Force):
         """The name of a global parameter whose derivative was asked for."""
         return _core.getEnergyParameterDerivativeName(self._address, index)
 
-    def setScaleParameter(self, name: str, defaultValue: float = 1.0) -> None:
+    def setScaleParameter(self, name: str, defaultValue: float | None = 1.0) -> None:
         """Name a global parameter that multiplies energy and forces; the model does not get it. "" for none.
 
-        Where it is 0 the model is not evaluated, unless the derivative with respect to it was asked for.
+        Where it is 0 the model is not evaluated, unless the derivative with respect to it was asked for. With the
+        default value None another force of the System defines the parameter: tools that change default values, such as
+        openmmtools, find those of OpenMM's own forces only.
         """
-        _core.setScaleParameter(self._address, name, without_unit(defaultValue))
+        value = None if defaultValue is None else without_unit(defaultValue)
+        _core.setScaleParameter(self._address, name, value)
 
     def getScaleParameter(self) -> str:
         """The name of the scale parameter, "" for none."""
         return _core.getScaleParameter(self._address)
 
-    def getScaleParameterDefaultValue(self) -> float:
-        """The value of the scale parameter in new Contexts."""
+    def getScaleParameterDefaultValue(self) -> float | None:
+        """The value of the scale parameter in new Contexts, None if another force defines it."""
         return _core.getScaleParameterDefaultValue(self._address)
 
     # Options
@@ -330,8 +377,7 @@ class NNPForce(openmm.Force):
         changes the speed and no result; more than the cutoff counts as the cutoff. Raises OpenMMException if it is
         negative or not finite.
         """
-        length = skin.value_in_unit(unit.nanometer) if unit.is_quantity(skin) else skin
-        _core.setSkin(self._address, float(length))
+        _core.setSkin(self._address, _nanometers(skin))
 
     def getSkin(self) -> Any:
         """The skin as a Quantity."""
@@ -354,8 +400,9 @@ class NNPForce(openmm.Force):
         """A named output of the model in the last evaluation, e.g. "energy" or "charges".
 
         Returns a NumPy array of the output's shape, or a number if it has no dimensions; as a Quantity in OpenMM's
-        units if the spec gives a unit. Raises OpenMMException if there was no evaluation yet, if the scale parameter
-        made OpenMM skip it, or if the model has no such output.
+        units if the spec gives a unit. Where there is a row for each atom, those of link atoms are the last. Raises
+        OpenMMException if there was no evaluation yet, if the scale parameter made OpenMM skip it, or if the model has
+        no such output.
         """
         return with_unit(*_core.getOutput(self._address, _context(context), name))
 
@@ -427,6 +474,15 @@ def _atomic_numbers(values: Iterable[Any]) -> list[int]:
     if isinstance(values, Iterable):
         values = [getattr(value, "atomic_number", value) for value in values]
     return _counts(values, "atomic numbers")
+
+
+def _nanometers(length: Any) -> float:
+    return float(length.value_in_unit(unit.nanometer) if unit.is_quantity(length) else length)
+
+
+def _link_atom(ml: Any, mm: Any, distance: Any, atomic_number: Any) -> tuple[int, int, float, int]:
+    pair = _counts((ml, mm), "particle indices")
+    return pair[0], pair[1], _nanometers(distance), _atomic_numbers([atomic_number])[0]
 
 
 def _described(value: Any) -> str:

@@ -84,14 +84,14 @@ std::vector<int> modelParticles() {
     return particles;
 }
 
-/** A Context of free particles, with or without the force. */
+/** A Context of free particles, with or without the force, which may have link atoms. */
 struct Simulation {
     OpenMM::System system;
     OpenMM::VerletIntegrator integrator{0.001};
     std::unique_ptr<OpenMM::Context> context;
     std::vector<OpenMM::Vec3> positions;
 
-    Simulation(const std::string& platform, const std::string& model) {
+    Simulation(const std::string& platform, const std::string& model, int numLinks = 0) {
         for (int i = 0; i < numParticles; i++) {
             system.addParticle(1);
             positions.emplace_back(std::sin(i), std::cos(2 * i), std::sin(3 * i));
@@ -99,6 +99,8 @@ struct Simulation {
         if (!model.empty()) {
             auto* force = new openmmnnp::NNPForce(model);
             force->setParticles(modelParticles());
+            for (int i = 0; i < numLinks; i++)
+                force->addLinkAtom(3 * i + 1, 3 * i + 2, 0.1);
             force->setSkin(1.0); // so that candidates last for all steps
             system.addForce(force);
         }
@@ -125,13 +127,13 @@ void testEnergyAndForces(const std::string& platform, const std::string& model) 
 }
 
 /** Allocations of 20 steps with the force, less those without it, less those of the model alone: what is our own. */
-void testAllocations(const std::string& model) {
+void testAllocations(const std::string& model, int numLinks) {
     constexpr int steps = 20;
-    Simulation with("Reference", model), without("Reference", "");
+    Simulation with("Reference", model, numLinks), without("Reference", "");
     const auto file = openmmnnp::ModelFile::open(model);
     openmmnnp::trustModel(file->getHash());
     const auto loaded = openmmnnp::loadModel(*file, {});
-    openmmnnp::ModelInputs inputs(loaded->getSpec(), numModelParticles);
+    openmmnnp::ModelInputs inputs(loaded->getSpec(), numModelParticles + numLinks);
     if (inputs.takesEdges()) { // torch treats tensors without elements in another way
         const int64_t particles[2] = {0, 1};
         const double shifts[6] = {};
@@ -151,7 +153,8 @@ void testAllocations(const std::string& model) {
     });
     std::printf("allocations in %d steps: %ld in all, %ld OpenMM's, %ld in the model\n", steps, total, openmm, torch);
     expect(torch > 0, "the count sees torch's allocations");
-    expect(total - openmm - torch == 0, "no allocation of our own in a step of " + model);
+    expect(total - openmm - torch == 0,
+           "no allocation of our own in a step of " + model + " with " + std::to_string(numLinks) + " link atoms");
 }
 
 void testErrors() {
@@ -180,7 +183,8 @@ int main(int argc, char* argv[]) {
     testErrors();
     for (int i = 2; i < argc; i++) {
         testEnergyAndForces("Reference", argv[i]);
-        testAllocations(argv[i]);
+        testAllocations(argv[i], 0);
+        testAllocations(argv[i], 4);
     }
     return numFailures == 0 ? 0 : 1;
 }

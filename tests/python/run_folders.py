@@ -44,7 +44,7 @@ def springs(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def save_springs(path: Path, name: str = "springs", module: Any = None, **values: Any) -> Path:
     (module or torch.jit.script(Springs())).save(str(path))
-    spec: dict[str, Any] = {"length_unit": "nm", "energy_unit": "kJ/mol", "dtype": "float64"}
+    spec: dict[str, Any] = {"length_unit": "nm", "energy_unit": "kJ/mol", "dtype": "float64", "long_range": False}
     spec |= {"inputs": ["positions", "atomic_numbers"], "outputs": ["energy", "energy_std"]}
     write_spec(path, ModelSpec(name, **(spec | {"output_units": {"energy_std": "kJ/mol"}} | values)))
     return path

@@ -104,6 +104,7 @@ def write_springs(path: Path, reference: np.ndarray) -> None:
         domain="tests",
         citation="none",
         particles=len(reference),
+        long_range=False,
     )
     model = SpringsWithSpread(torch.tensor(reference))
     save_pt(model, spec, path, examples=[{"positions": reference}, {"positions": 1.01 * reference}])

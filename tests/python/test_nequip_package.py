@@ -91,6 +91,7 @@ def test_spec_of_the_metadata(toy: Path) -> None:
         shifts="real_cell",
         precision="float64",
         batched_box=True,
+        long_range=False,
     )
     assert read_spec(toy) == expected
     assert NNPForce(toy).getModelSpec() == expected

@@ -69,7 +69,7 @@ def test_tyk2_is_built(example):
 def test_readme_shows_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """README's lines for a script of one's own, run as they are."""
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    code = next(b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "mechanical_embedding" in b)
+    code = next(b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "createMixedSystem" in b)
     tested = host_guest("complex-vacuum")
     guest = residue(tested.topology, "B2")
     reference = np.array(tested.positions.value_in_unit(unit.nanometer))[guest]

@@ -35,6 +35,7 @@ FIELDS = [
     "getCharge",
     "getMultiplicity",
     "getNumBonds",
+    "getNumLinkAtoms",
     "usesPeriodicBoundaryConditions",
     "getNumGlobalParameters",
     "getNumEnergyParameterDerivatives",
@@ -82,6 +83,8 @@ def with_every_field(path: Path) -> NNPForce:
     force.setTypes([2, 0, 1])
     force.addBond(5, 2)
     force.addBond(2, 9)
+    force.addLinkAtom(9, 4, 0.1 + 0.02)
+    force.addLinkAtom(2, 0, 1e-3, 9)
     force.setUsesPeriodicBoundaryConditions(True)
     force.addGlobalParameter("k", 0.1 + 0.2)
     force.addGlobalParameter("tiny", -1e-300)
@@ -99,6 +102,7 @@ def values(force: NNPForce) -> dict[str, object]:
     """Everything that a force can be asked for."""
     found: dict[str, object] = {name: getattr(force, name)() for name in FIELDS}
     found["bonds"] = [force.getBondParameters(i) for i in range(force.getNumBonds())]
+    found["link atoms"] = [force.getLinkAtomParameters(i) for i in range(force.getNumLinkAtoms())]
     found["parameters"] = [
         (force.getGlobalParameterName(i), force.getGlobalParameterDefaultValue(i))
         for i in range(force.getNumGlobalParameters())
@@ -349,8 +353,8 @@ def test_malformed_xml(model: str, texts: list[str]) -> None:
     ("attributes", "texts"),
     [
         ("", ["'version' is missing"]),
-        ('version="0"', ["version 0", "reads version 1"]),
-        ('version="2"', ["version 2", "reads version 1", "install a newer one"]),
+        ('version="0"', ["version 0", "reads versions 1 to 2"]),
+        ('version="3"', ["version 3", "reads versions 1 to 2", "install a newer one"]),
         ('version="one"', ["'version' is 'one'", "an integer"]),
         ('version="1" charge="1.5"', ["'charge' is '1.5'", "an integer"]),
         ('version="1" usesPeriodic="true"', ["'usesPeriodic' is 'true'", "0 or 1"]),

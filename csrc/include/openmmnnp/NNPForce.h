@@ -6,6 +6,7 @@
 #include <memory>
 #include <openmm/Context.h>
 #include <openmm/Force.h>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,8 +20,9 @@ class NNPForceImpl;
 struct Diagnostics {
     std::string platform, device, dtype, lengthUnit, energyUnit;
     std::string modelName, modelPath, modelHash, modelFormat, license, torchVersion;
-    double energyOffset = 0; // kJ/mol, of all particles of the force
-    int particles = 0;
+    double energyOffset = 0;  // kJ/mol, of all particles of the force
+    int particles = 0;        // of the System
+    int linkAtoms = 0;        // that the model sees after them
     int64_t edges = 0;        // of the last evaluation, without padding
     long long listBuilds = 0; // how often candidates for edges were found, since the Context was made
     int threads = 0;          // of torch, process-wide
@@ -36,6 +38,22 @@ struct NamedOutput {
     std::vector<double> values;
     std::vector<int64_t> shape;
     std::string unit;
+};
+
+/**
+ * An atom that the model sees in place of a bond between one of its particles and one outside.  It is no particle of
+ * the System: it sits on the line from mlParticle to mmParticle, `distance` nm from mlParticle, and the force on it
+ * goes to these two.
+ */
+struct LinkAtom {
+    int mlParticle = 0, mmParticle = 0;
+    double distance = 0; // nm
+    int atomicNumber = 1;
+
+    bool operator==(const LinkAtom& other) const {
+        return mlParticle == other.mlParticle && mmParticle == other.mmParticle && distance == other.distance &&
+               atomicNumber == other.atomicNumber;
+    }
 };
 
 /**
@@ -82,7 +100,8 @@ public:
     /** Atomic numbers, one per particle of the force. */
     void setAtomicNumbers(const std::vector<int>& atomicNumbers);
     const std::vector<int>& getAtomicNumbers() const;
-    /** Model-specific types, one per particle of the force. */
+    /** Model-specific types, one per particle of the force; then, if the spec's type_map does not say them, one per
+        link atom. */
     void setTypes(const std::vector<int>& types);
     const std::vector<int>& getTypes() const;
     /** Total charge in units of the elementary charge (default 0). */
@@ -97,6 +116,21 @@ public:
     int addBond(int particle1, int particle2);
     int getNumBonds() const;
     void getBondParameters(int index, int& particle1, int& particle2) const;
+
+    /**
+     * Add a link atom, and return its index.  The model sees link atoms after the particles of the force, in the order
+     * added.  mlParticle is one of setParticles(), mmParticle is none and has one link atom only; the two stay in one
+     * molecule, as with addBond().  With b the vector from mlParticle to mmParticle (to its nearest image if the force
+     * is periodic) and u = b/|b|, the link atom is at r = r_ml + distance u, and a force F on it becomes
+     * distance/|b| (F - (F.u)u) on mmParticle and the rest of F on mlParticle, which is exact.
+     *
+     * Throws OpenMMException unless the distance in nm is positive and finite.
+     */
+    int addLinkAtom(int mlParticle, int mmParticle, double distance, int atomicNumber = 1);
+    int getNumLinkAtoms() const;
+    void getLinkAtomParameters(int index, int& mlParticle, int& mmParticle, double& distance, int& atomicNumber) const;
+    void setLinkAtomParameters(int index, int mlParticle, int mmParticle, double distance, int atomicNumber);
+    const std::vector<LinkAtom>& getLinkAtoms() const;
 
     void setUsesPeriodicBoundaryConditions(bool periodic);
     bool usesPeriodicBoundaryConditions() const override;
@@ -113,10 +147,11 @@ public:
     const std::string& getEnergyParameterDerivativeName(int index) const;
 
     /** A global parameter that multiplies energy and forces; the model does not receive it.  At 0 the model is not
-        evaluated, unless the derivative with respect to it was asked for.  "" for none. */
-    void setScaleParameter(const std::string& name, double defaultValue = 1);
+        evaluated, unless the derivative with respect to it was asked for.  "" for none.  Without a default value
+        another force of the System defines the parameter. */
+    void setScaleParameter(const std::string& name, std::optional<double> defaultValue = 1);
     const std::string& getScaleParameter() const;
-    double getScaleParameterDefaultValue() const;
+    std::optional<double> getScaleParameterDefaultValue() const;
 
     /** For models without a spec: the model returns (energy, forces) instead of energy. */
     void setOutputsForces(bool outputsForces);
@@ -167,10 +202,11 @@ private:
     int cudaGraphWarmupSteps = 10, charge = 0, multiplicity = 1;
     std::vector<int> particles, atomicNumbers, types;
     std::vector<std::pair<int, int>> bonds;
+    std::vector<LinkAtom> linkAtoms;
     std::vector<GlobalParameter> globalParameters;
     std::vector<std::string> energyParameterDerivatives;
     std::string scaleParameter;
-    double scaleParameterDefault = 1;
+    std::optional<double> scaleParameterDefault = 1;
 };
 
 } // namespace openmmnnp

@@ -43,9 +43,7 @@ void CommonCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce&
     groupFlag = 1 << force.getForceGroup();
     scaleParameter = std::make_unique<ScaleParameter>(force);
     evaluation = load(force);
-    std::vector<int> indices(evaluation->getNumParticles());
-    std::iota(indices.begin(), indices.end(), 0);
-    particles = std::make_unique<ParticleMap>(context, force.usesSubset() ? force.getParticles() : indices);
+    mapParticles();
     context.addForce(new BondInfo(force));
     for (int i = 0; i < force.getNumEnergyParameterDerivatives(); i++)
         context.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i));
@@ -60,6 +58,17 @@ void CommonCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce&
     }
 }
 
+void CommonCalcNNPForceKernel::mapParticles() {
+    std::vector<int> indices(evaluation->getNumParticles());
+    std::iota(indices.begin(), indices.end(), 0);
+    if (force.usesSubset())
+        indices = force.getParticles();
+    links = std::make_unique<DeviceLinks>(context, indices, force.getLinkAtoms());
+    for (const LinkAtom& atom : force.getLinkAtoms())
+        indices.push_back(atom.mmParticle);
+    particles = std::make_unique<ParticleMap>(context, indices);
+}
+
 void CommonCalcNNPForceKernel::compileKernels() {
     const bool wide = context.getSupportsDoublePrecision();
     const ModelInputs& inputs = evaluation->getEvaluation().getInputs();
@@ -67,18 +76,22 @@ void CommonCalcNNPForceKernel::compileKernels() {
     if (modelIsDouble && !wide)
         throw ModelError("The model computes in float64, which this device cannot; export it with dtype float32, or "
                          "choose the CPU platform.");
-    const size_t n = evaluation->getNumParticles();
-    positions.initialize(context, 3 * n, modelIsDouble ? sizeof(double) : sizeof(float), "nnpPositions");
+    const int numLinks = force.getNumLinkAtoms(), numAtoms = evaluation->getNumAtoms();
+    positions.initialize(context, 3 * static_cast<size_t>(numAtoms), modelIsDouble ? sizeof(double) : sizeof(float),
+                         "nnpPositions");
     std::map<std::string, std::string> defines = {
-        {"NUM_PARTICLES", context.intToString(static_cast<int>(n))},
+        {"NUM_PARTICLES", context.intToString(evaluation->getNumParticles())},
+        {"NUM_ATOMS_OF_MODEL", context.intToString(numAtoms)},
         {"PADDED_NUM_ATOMS", context.intToString(context.getPaddedNumAtoms())},
         {"MODEL_REAL", modelIsDouble ? "double" : "float"},
         {"WIDE", wide ? "double" : "float"},
         {"WIDE4", wide ? "double4" : "float4"}};
     if (!force.usesPeriodicBoundaryConditions())
         defines["UNWRAP"] = "1";
-    const OpenMM::ComputeProgram program =
-        context.compileProgram(std::string(kernels::gather) + kernels::scatter + kernels::accumulate, defines);
+    if (numLinks > 0)
+        defines["NUM_LINKS"] = context.intToString(numLinks);
+    const OpenMM::ComputeProgram program = context.compileProgram(
+        std::string(kernels::links) + kernels::gather + kernels::scatter + kernels::accumulate, defines);
     gatherKernel = program->createKernel("gather");
     scatterKernel = program->createKernel("scatter");
     accumulateKernel = program->createKernel("accumulate");
@@ -91,8 +104,8 @@ void CommonCalcNNPForceKernel::prepareNeighbors() {
     setBox();
     const NeighborOptions options = evaluation->getNeighborOptions();
     const double* box = evaluation->getEvaluation().getInputs().getBox().data();
-    neighbors = shareDeviceNeighbors({&impl, force.getParticles(), spec.lengthUnit, spec.dtype}, options, layout, [&] {
-        return DeviceNeighbors::make(context, evaluation->getNumParticles(), options, layout, box,
+    neighbors = shareDeviceNeighbors(evaluation->getNeighborPositions(), options, layout, [&] {
+        return DeviceNeighbors::make(context, evaluation->getNumAtoms(), options, layout, box,
                                      makeHostNumbers(DeviceNeighbors::numNumbers));
     });
 }
@@ -190,6 +203,7 @@ void CommonCalcNNPForceKernel::launchGather(const OpenMM::Vec3 box[3]) {
         for (int i = 0; i < 4; i++)
             gatherKernel->addArg();
         gatherKernel->addArg(positions);
+        links->addToGather(*gatherKernel);
         gatherIsBound = true;
     }
     int index = context.getUseMixedPrecision() ? 4 : 3;
@@ -198,7 +212,7 @@ void CommonCalcNNPForceKernel::launchGather(const OpenMM::Vec3 box[3]) {
         gatherKernel->setArg(index++, Real4(component(0), component(1), component(2), 0));
     }
     gatherKernel->setArg(index, static_cast<Real>(evaluation->getLengthsPerNm()));
-    gatherKernel->execute(evaluation->getNumParticles());
+    gatherKernel->execute(evaluation->getNumAtoms());
 }
 
 void CommonCalcNNPForceKernel::setBox() {
@@ -229,10 +243,11 @@ void CommonCalcNNPForceKernel::scatter() {
         scatterKernel->addArg(particles->getSlots());
         scatterKernel->addArg();
         scatterKernel->addArg(context.getLongForceBuffer());
+        links->addToScatter(*scatterKernel);
         scatterIsBound = true;
     }
     setReal(*scatterKernel, 2, scale * evaluation->getForceUnit());
-    scatterKernel->execute(evaluation->getNumParticles());
+    scatterKernel->execute(evaluation->getNumAtoms());
     clock.stop(StageClock::Scatter);
 }
 

@@ -5,6 +5,7 @@
 #include "api/ScaleParameter.h"
 #include "platforms/ForceEvaluation.h"
 #include "platforms/StageClock.h"
+#include "platforms/common/DeviceLinks.h"
 #include "platforms/common/DeviceNeighbors.h"
 #include "platforms/common/InnerContext.h"
 #include "platforms/common/ParticleMap.h"
@@ -70,7 +71,7 @@ protected:
     OpenMM::ComputeContext& context;
     NNPForce force; // as it was when the Context was created or last updated
     std::unique_ptr<ForceEvaluation> evaluation;
-    OpenMM::ComputeArray positions;              // [n][3] of the model's dtype and length unit
+    OpenMM::ComputeArray positions;              // [n][3] of the model's dtype and length unit, with link atoms
     std::shared_ptr<DeviceNeighbors> neighbors;  // null if they are not found on the device
     bool withForces = false, withEnergy = false; // what the evaluation that was begun is asked for
     double scale = 1;                            // by which its energy and forces are multiplied
@@ -79,6 +80,7 @@ protected:
 private:
     class PreComputation;
     class PostComputation;
+    void mapParticles();
     void compileKernels();
     void prepareNeighbors();
     void begin(bool includeForces, bool includeEnergy, double factor);
@@ -98,7 +100,8 @@ private:
 
     int groupFlag = 0; // of the Context's copy, which a CustomCVForce gives a group of its own
     std::unique_ptr<ScaleParameter> scaleParameter;
-    std::unique_ptr<ParticleMap> particles;
+    std::unique_ptr<ParticleMap> particles; // of the force, then those of the link atoms outside
+    std::unique_ptr<DeviceLinks> links;
     TornMolecules tornMolecules;
     OpenMM::ComputeKernel gatherKernel, scatterKernel, accumulateKernel;
     OpenMM::ComputeArray derivativeIndices;

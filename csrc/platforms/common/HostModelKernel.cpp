@@ -53,7 +53,7 @@ std::unique_ptr<ForceEvaluation> HostModelKernel::load(const NNPForce& force) {
 
 void HostModelKernel::prepare() {
     const int realSize = context.getSupportsDoublePrecision() ? sizeof(double) : sizeof(float);
-    forces.initialize(context, 3 * static_cast<size_t>(evaluation->getNumParticles()), realSize, "nnpForces");
+    forces.initialize(context, 3 * static_cast<size_t>(evaluation->getNumAtoms()), realSize, "nnpForces");
     derivatives.initialize(context, std::max<size_t>(evaluation->getDerivativeNames().size(), 1), realSize,
                            "nnpDerivatives");
     stagedForces.resize(forces.getSize() * realSize);

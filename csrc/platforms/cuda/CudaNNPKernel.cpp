@@ -59,7 +59,7 @@ std::unique_ptr<ForceEvaluation> CudaNNPKernel::load(const NNPForce& definition)
 }
 
 void CudaNNPKernel::prepare() {
-    forces.initialize<double>(cuda, 3 * static_cast<size_t>(evaluation->getNumParticles()), "nnpForces");
+    forces.initialize<double>(cuda, 3 * static_cast<size_t>(evaluation->getNumAtoms()), "nnpForces");
     energy.initialize<double>(cuda, 1, "nnpEnergy");
     derivatives.initialize<double>(cuda, std::max<size_t>(evaluation->getDerivativeNames().size(), 1),
                                    "nnpDerivatives");

@@ -13,7 +13,7 @@ enum Kept { KeptNumber, KeptWithForces, KeptForceLimit, KeptEnergy, KeptDerivati
 } // namespace
 
 FailureCheck::FailureCheck(OpenMM::CudaContext& context, const ForceEvaluation& evaluation, const Arrays& arrays)
-    : context(context), numParticles(evaluation.getNumParticles()),
+    : context(context), numParticles(evaluation.getNumAtoms()),
       numDerivatives(static_cast<int>(evaluation.getDerivativeNames().size())),
       blockSize(std::clamp((3 * numParticles + 31) / 32 * 32, 32, 1024)),
       pinned(sizeof(double) * (2 + static_cast<size_t>(numDerivatives))),

@@ -20,6 +20,7 @@ PlatformData& dataOf(OpenMM::ContextImpl& context) {
 void ReferenceCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPForce& definition) {
     platformName = getPlatform().getName();
     force = std::make_unique<ForceEvaluation>(definition, context, "cpu", "float64", true);
+    links = std::make_unique<HostLinks>(force->getLinkAtoms(), definition.usesPeriodicBoundaryConditions());
 }
 
 double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy,
@@ -31,12 +32,10 @@ double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeFo
     clock.stop(StageClock::Neighbors);
     force->run(includeForces);
     clock.stop(StageClock::Evaluate);
-    PlatformData& data = dataOf(context);
     if (includeForces)
-        scatter(force->getEvaluation().getForces(), force->getParticles(), force->getNumParticles(),
-                scale * force->getForceUnit(), *data.forces);
+        scatterForces(scale);
     clock.stop(StageClock::Scatter);
-    const double energy = accumulate(*force, scale, *data.energyParameterDerivatives);
+    const double energy = accumulate(*force, scale, *dataOf(context).energyParameterDerivatives);
     clock.stop(StageClock::Accumulate);
     clock.countCall();
     return includeEnergy ? energy : 0;
@@ -47,9 +46,9 @@ void ReferenceCalcNNPForceKernel::gatherInputs() {
     ModelInputs& inputs = force->getEvaluation().getInputs();
     const double perNm = force->getLengthsPerNm();
     if (inputs.getDType() == DType::Float64)
-        gather(*data.positions, force->getParticles(), force->getNumParticles(), perNm, inputs.getPositions<double>());
+        gatherPositions<double>();
     else
-        gather(*data.positions, force->getParticles(), force->getNumParticles(), perNm, inputs.getPositions<float>());
+        gatherPositions<float>();
     if (inputs.hasBox()) {
         double box[9];
         for (int i = 0; i < 9; i++)
@@ -59,6 +58,23 @@ void ReferenceCalcNNPForceKernel::gatherInputs() {
     const std::vector<std::string>& names = force->getParameterNames();
     for (size_t i = 0; i < names.size(); i++)
         inputs.setParameter(static_cast<int>(i), context.getParameters().at(names[i]));
+}
+
+template <class Real>
+void ReferenceCalcNNPForceKernel::gatherPositions() {
+    const PlatformData& data = dataOf(context);
+    const int n = force->getNumParticles();
+    Real* target = force->getEvaluation().getInputs().getPositions<Real>();
+    gather(*data.positions, force->getParticles(), n, force->getLengthsPerNm(), target);
+    links->place(*data.positions, data.periodicBoxVectors, force->getLengthsPerNm(), target + 3 * n);
+}
+
+void ReferenceCalcNNPForceKernel::scatterForces(double scale) {
+    const int n = force->getNumParticles();
+    const double* forces = force->getEvaluation().getForces();
+    const double factor = scale * force->getForceUnit();
+    scatter(forces, force->getParticles(), n, factor, *dataOf(context).forces);
+    links->spread(forces + 3 * n, factor, *dataOf(context).forces);
 }
 
 void ReferenceCalcNNPForceKernel::skip() {

@@ -4,6 +4,7 @@
 #include "api/NNPKernel.h"
 #include "platforms/ForceEvaluation.h"
 #include "platforms/StageClock.h"
+#include "platforms/reference/HostLinks.h"
 #include <memory>
 
 namespace openmmnnp {
@@ -22,10 +23,14 @@ public:
 
 private:
     void gatherInputs();
+    template <class Real>
+    void gatherPositions();
+    void scatterForces(double scale);
 
     OpenMM::ContextImpl& context;
     std::string platformName;
     std::unique_ptr<ForceEvaluation> force;
+    std::unique_ptr<HostLinks> links;
     StageClock clock;
 };
 

@@ -21,8 +21,9 @@ def charges_for_model(
 
     Near a cut bond ML-MM they are shifted: the charge of the MM atom goes in equal parts to the MM atoms bonded to it,
     so that none sits on the link atom. With it goes an equal share of the difference between the region's MM charges
-    and `charge`, so that the total charge of all particles stays. (P. Sherwood et al., Faraday Discuss. 1997, 106, 79, without the
-    dipole corrections, whose charges are no particles.) Raises ValueError if there is no neighbor to take the charge.
+    and `charge`, so that the total charge of all particles stays. (P. Sherwood et al., Faraday Discuss. 1997,
+    106, 79, without the dipole corrections, whose charges are no particles.) Raises
+    ValueError if no neighbor can take the charge.
     """
     found = [0.0] * system.getNumParticles()
     for force in (f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)):

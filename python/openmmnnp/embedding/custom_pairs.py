@@ -14,10 +14,9 @@ from .nonbonded import interacting_pairs
 from .region import Pair, Region
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
-Force = openmm.CustomNonbondedForce
 
 
-def scaled_custom_pairs(force: Force, region: Region) -> openmm.Force | None:
+def scaled_custom_pairs(force: openmm.CustomNonbondedForce, region: Region) -> openmm.Force | None:
     """(1 - lambda_interpolate) times the energy of the region's pairs in `force`, before they are excluded.
 
     A compound bond of two particles has tabulated functions, which a CustomBondForce lacks (NBFIX is one).
@@ -37,18 +36,18 @@ def scaled_custom_pairs(force: Force, region: Region) -> openmm.Force | None:
         scaled.addBond([i, j], [*force.getParticleParameters(i), *force.getParticleParameters(j)])
     scaled.setName(f"{force.getName()}: pairs")
     scaled.setForceGroup(force.getForceGroup())
-    scaled.setUsesPeriodicBoundaryConditions(force.getNonbondedMethod() == Force.CutoffPeriodic)
+    scaled.setUsesPeriodicBoundaryConditions(force.getNonbondedMethod() == openmm.CustomNonbondedForce.CutoffPeriodic)
     return scaled if scaled.getNumBonds() else None
 
 
-def _expression(force: Force, names: list[str]) -> str:
+def _expression(force: openmm.CustomNonbondedForce, names: list[str]) -> str:
     """The energy of a pair, with r, the computed values of both particles, cutoff and switch defined."""
     energy, _, given = force.getEnergyFunction().partition(";")
     definitions = [given] if given.strip() else []
     for k in range(force.getNumComputedValues()):
         name, expression = force.getComputedValueParameters(k)
         definitions += [_definition(name, expression, names, particle) for particle in (1, 2)]
-    if force.getNonbondedMethod() != Force.NoCutoff:
+    if force.getNonbondedMethod() != openmm.CustomNonbondedForce.NoCutoff:
         cutoff = force.getCutoffDistance().value_in_unit(unit.nanometer)
         energy = f"step({cutoff}-r)*({energy})"
         if force.getUseSwitchingFunction():
@@ -69,7 +68,7 @@ def _definition(name: str, expression: str, names: list[str], particle: int) -> 
     return f"{name}{particle}={numbered}"
 
 
-def _in_groups(force: Force, pairs: list[Pair]) -> Iterator[Pair]:
+def _in_groups(force: openmm.CustomNonbondedForce, pairs: list[Pair]) -> Iterator[Pair]:
     """Each pair as often as the force computes it: once, or once for each interaction group that holds it."""
     groups = [force.getInteractionGroupParameters(k) for k in range(force.getNumInteractionGroups())]
     sets = [(set(first), set(second)) for first, second in groups]

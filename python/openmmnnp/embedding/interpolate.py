@@ -47,7 +47,7 @@ def scaled_terms(force: openmm.Force) -> list[openmm.Force]:
         return [_from_formula(force, _FORMULAS[kind])]
     force.setEnergyFunction(times_lambda(force.getEnergyFunction()))
     declare_lambda(force)
-    return [force]
+    return [same_place(force, force)]
 
 
 def times_lambda(expression: str) -> str:
@@ -69,8 +69,8 @@ def declare_lambda(force: Any) -> None:
 
 
 def same_place(force: openmm.Force, original: openmm.Force) -> openmm.Force:
-    """Gives `force` the name, the group and the periodicity of `original`."""
-    force.setName(original.getName())
+    """Gives `force` a name after `original`, and its group and periodicity."""
+    force.setName(f"{original.getName()}: region")
     force.setForceGroup(original.getForceGroup())
     if hasattr(force, "setUsesPeriodicBoundaryConditions"):
         force.setUsesPeriodicBoundaryConditions(original.usesPeriodicBoundaryConditions())
@@ -110,6 +110,6 @@ def _maps(original: openmm.CMAPTorsionForce) -> list[openmm.Force]:
 
 
 def _periodic_map(size: int, energies: Any) -> openmm.Continuous2DFunction:
-    """The same spline as CMAP's; `energies` [size * size], the first angle varying first, from 0 in steps of 2 pi/size."""
+    """CMAP's spline; `energies` [size * size], the first angle varying first, from 0 in steps of 2 pi/size."""
     values = [energies[i % size + size * (j % size)]._value for j in range(size + 1) for i in range(size + 1)]
     return openmm.Continuous2DFunction(size + 1, size + 1, values, 0, 2 * math.pi, 0, 2 * math.pi, True)

@@ -53,6 +53,7 @@ class EmbeddedSystem:
     """A System in which `force` describes the particles `atoms` (in the caller's order) and MM all else.
 
     `charge` is the region's MM net charge in e, rounded to an integer; None where the System has no NonbondedForce.
+    `warnings` are about what is seldom meant.
     """
 
     system: openmm.System
@@ -60,6 +61,7 @@ class EmbeddedSystem:
     atoms: tuple[int, ...]
     removed: RemovedTable
     charge: int | None
+    warnings: tuple[str, ...] = ()
 
 
 def mechanical_embedding(
@@ -121,14 +123,13 @@ def hand_over(system: openmm.System, region: Region, force: RegionForce, numbers
 
 def whole_charge(charge: float, linked: bool = False) -> int:
     """A charge in e, rounded. Raises ValueError if it is more than 0.01 e from an integer."""
+    given = f"the MM charges of the region add up to {charge:.4f} e"
+    if abs(charge - round(charge)) > 0.01 and linked:
+        raise ValueError(f"{given}, which is no integer: say with charge= which one the region with its link atoms has")
     if abs(charge - round(charge)) > 0.01:
-        what = (
-            "say with charge= which one the region has with its link atoms"
-            if linked
-            else "is the region a whole molecule, and are its charges those of the whole molecule?"
-        )
         raise ValueError(
-            f"the MM charges of the region add up to {charge:.4f} e, more than 0.01 e from an integer: {what}"
+            f"{given}, more than 0.01 e from an integer: is the region a whole molecule, and are its charges those of "
+            "the whole molecule?"
         )
     return round(charge)
 

@@ -130,10 +130,10 @@ def createMixedSystem(
     region = make_region(topology, system, chosen, links=links, interpolate=interpolate)
     link_atoms = find_link_atoms(region, linkAtoms)
     numbers = atomic_numbers(topology, region.atoms)
-    net_charge = _region_charge(mm_charge(system, region.atoms), charge, bool(link_atoms))
     check_elements(force, [*numbers, *(1 for _ in link_atoms)])
     images_in_model = set_periodicity(force, region, system, embedding)
     mixed = without_region(system, region, removeConstraints)
+    net_charge = _region_charge(mm_charge(system, region.atoms), charge, bool(link_atoms))
     if embedding == "electrostatic":
         charges = charges_for_model(system, region, link_atoms, net_charge or 0)
         without_coulomb(mixed, region)
@@ -145,7 +145,7 @@ def createMixedSystem(
     set_state(force, net_charge, multiplicity)
     force.setForceGroup(forceGroup)
     if interpolate:
-        _scale(force)
+        _scale(force, bool(region.taken))
     hand_over(mixed, region, force, numbers)
     warn(region, system, mixed)
     if not returnInfo:
@@ -165,11 +165,12 @@ def _region_charge(mm: float | None, charge: int | None, linked: bool) -> int | 
     return charge
 
 
-def _scale(force: NNPForce) -> None:
+def _scale(force: NNPForce, defined: bool) -> None:
+    """Multiply the model by lambda; `defined` if other forces have the parameter."""
     if force.getScaleParameter():
         raise ValueError(
             f"the model's force has the scale parameter {force.getScaleParameter()!r}, but interpolation needs it for "
             f"{LAMBDA}: set none"
         )
-    force.setScaleParameter(LAMBDA, 1.0)
+    force.setScaleParameter(LAMBDA, None if defined else 1.0)
     force.addEnergyParameterDerivative(LAMBDA)

@@ -29,15 +29,20 @@ Values = tuple[float, float, float, float]  # of one pair, as in _NAMES
 
 def scaled_pairs(force: openmm.NonbondedForce, region: Region) -> list[openmm.Force]:
     """(1 - lambda_interpolate) times the energy of the region's pairs in a NonbondedForce, before they are zeroed."""
+    method, nearest = force.getNonbondedMethod(), force.getExceptionsUsePeriodicBoundaryConditions()
+    if method == openmm.NonbondedForce.LJPME and force.getUseSwitchingFunction():
+        raise ValueError(
+            f"{force.getName()} has LJPME and a switching function, which OpenMM's Reference and CPU platforms ignore "
+            "and others apply, so that interpolation can't agree with all: call setUseSwitchingFunction(False)"
+        )
     exceptions = _exceptions(force, region)
     pairs = _pairs(force, region, exceptions)
-    method, unwrapped = force.getNonbondedMethod(), force.getExceptionsUsePeriodicBoundaryConditions()
-    made = [_bonds(force, f"{_COULOMB}*charges/r+{_LENNARD_JONES}", exceptions, unwrapped, "exceptions")]
+    made = [_bonds(force, f"{_COULOMB}*charges/r+{_LENNARD_JONES}", exceptions, nearest, "exceptions")]
     if method == openmm.NonbondedForce.NoCutoff:
         made.append(_bonds(force, f"{_COULOMB}*charges/r+{_LENNARD_JONES}", pairs, False, "pairs"))
     elif method in EWALD:
         made.append(_bonds(force, _direct(force), pairs, True, "pairs within the cutoff"))
-        made.append(_bonds(force, _reciprocal(force), pairs, unwrapped, "pairs in reciprocal space"))
+        made.append(_bonds(force, _reciprocal(force), pairs, nearest, "pairs in reciprocal space"))
     else:
         periodic = method == openmm.NonbondedForce.CutoffPeriodic
         made.append(_bonds(force, _reaction_field(force), pairs, periodic, "pairs"))

@@ -147,7 +147,8 @@ def mm_charge(system: openmm.System, atoms: Iterable[int]) -> float | None:
     if not forces:
         return None
     charges = (f.getParticleParameters(i)[0] for f, i in itertools.product(forces, atoms))
-    return sum(q.value_in_unit(unit.elementary_charge) for q in charges)
+    total: float = sum(q.value_in_unit(unit.elementary_charge) for q in charges)
+    return total
 
 
 def _refuse_virtual_sites(system: openmm.System, region: Region) -> None:
@@ -176,6 +177,6 @@ def refuse_cut(region: Region) -> None:
         )
     raise ValueError(
         f"the boundary of the region cuts {len(bonds)} {what}, and only whole molecules can be embedded: "
-        f"{listed(lines)}. Add the rest of the molecule to atoms, or ask for link atoms where they can be had "
-        "(createMixedSystem with linkAtoms='hydrogen')"
+        f"{listed(lines)}. Add the rest of the molecule to atoms, or let createMixedSystem put link atoms there "
+        "(linkAtoms='hydrogen')"
     )

@@ -16,18 +16,18 @@ def select(topology: app.Topology, selection: str) -> tuple[int, ...]:
     """Indices of the atoms that the selection names, ascending.
 
     ``"resname LIG"`` takes whole residues. ``"smarts C(=O)N"`` takes the atoms of all matches, and hydrogens on them;
-    it needs RDKit. Bond orders are the topology's if it has them all, and otherwise found for molecules of up to 200 atoms
-    with all hydrogens. Anything else is read as MDTraj's language, as in ``"index 0 to 31"``, and needs MDTraj.
+    it needs RDKit. Bond orders are the topology's if it has them all, and otherwise found for molecules of up to 200
+    atoms with all hydrogens. Anything else is read as MDTraj's language, as in ``"index 0 to 31"``, and needs MDTraj.
 
     Raises ValueError if the selection can't be read or names no atoms, ImportError if a package is missing.
     """
     word, _, rest = selection.strip().partition(" ")
-    note = ""
+    note, atoms = "", set[int]()
     if word == "smarts":
         atoms, unknown = _by_smarts(topology, rest.strip())
         note = f" ({unknown} molecules of unknown bond orders were not searched)" if unknown else ""
     elif word == "resname" and rest.strip().isalnum():
-        atoms = [atom.index for atom in topology.atoms() if atom.residue.name == rest.strip()]
+        atoms = {atom.index for atom in topology.atoms() if atom.residue.name == rest.strip()}
     else:
         atoms = _by_mdtraj(topology, selection)
     if not atoms:
@@ -37,7 +37,7 @@ def select(topology: app.Topology, selection: str) -> tuple[int, ...]:
     return tuple(sorted(atoms))
 
 
-def _by_mdtraj(topology: app.Topology, selection: str) -> list[int]:
+def _by_mdtraj(topology: app.Topology, selection: str) -> set[int]:
     try:
         import mdtraj
     except ImportError as error:
@@ -45,7 +45,7 @@ def _by_mdtraj(topology: app.Topology, selection: str) -> list[int]:
             f"the selection {selection!r} is in MDTraj's language, and MDTraj is not installed: run pip install mdtraj"
         ) from error
     try:
-        return [int(i) for i in mdtraj.Topology.from_openmm(topology).select(selection)]
+        return {int(i) for i in mdtraj.Topology.from_openmm(topology).select(selection)}
     except Exception as error:  # whatever the parser of the language raises
         raise ValueError(
             f"the selection {selection!r} can't be read: write it like 'resname LIG' or 'index 0 to 31', in MDTraj's "

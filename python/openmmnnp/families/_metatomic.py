@@ -177,7 +177,7 @@ def _make_spec(path: Path, model: Any, outputs: dict[str, str], vacuum: bool) ->
         edges="full" if any(options.full_list for options in lists) else "half" if lists else None,
         shifts="cell" if lists else None,
         periodic=False if vacuum else True if long_range else None,
-        long_range=long_range or None,
+        long_range=long_range,
         libraries=["metatensor", "metatomic"],
         authors=list(metadata.authors),
         license=metadata.extra.get("license", ""),

@@ -109,6 +109,7 @@ def _spec(options: argparse.Namespace, parameters: AniParameters) -> ModelSpec:
         output_units={"atomic_energy": "hartree"} | ({"energy_std": "hartree"} if ensemble else {}),
         elements=sorted(parameters.elements),
         atomic_energies=parameters.self_energies,
+        long_range=False,
         license="MIT",
         **words,
     )

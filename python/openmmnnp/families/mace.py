@@ -154,7 +154,8 @@ def _loaded(model: Any, options: argparse.Namespace, atoms: Atoms | None) -> Loa
 
 def _spec(options: argparse.Namespace) -> ModelSpec:
     """What the options say of the model: its name, license and what to cite."""
-    spec = ModelSpec("", "angstrom", "eV", "float64", edges="full", shifts="cartesian", citation=_CITATION)
+    spec = ModelSpec("", "angstrom", "eV", "float64", edges="full", shifts="cartesian", long_range=False)
+    spec.citation = _CITATION
     if options.name is None:
         return replace(spec, name=options.model.stem)
     _, citation, domain = _PUBLISHED[_prefix(options.name)]

@@ -64,7 +64,7 @@ def load(options: argparse.Namespace, atoms: Atoms | None) -> Loaded:
         edges="full",
         shifts="cartesian",
         periodic=False if has_coulomb and output.cutoff is None else None,
-        long_range=True if has_coulomb else None,
+        long_range=has_coulomb,
         energy_offset=mean if mean and energies is None else None,
         atomic_energies=energies,
         license=options.license,

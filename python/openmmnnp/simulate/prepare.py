@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app
 
-from ..embedding import EmbeddedSystem, mechanical_embedding
+from ..embedding import EmbeddedSystem
+from ..embedding.mixed import createMixedSystem
 from ..force import NNPForce
 from ..spec import ModelSpec, read_spec
 from .build import Complex, build
@@ -100,16 +102,21 @@ def _embed(built: Complex, model: Path) -> EmbeddedSystem:
     """The model in place of the region's MM terms."""
     force = NNPForce(str(model))
     force.setModelByReference(True)
-    embedded = mechanical_embedding(built.topology, built.system, built.atoms, force)
-    embedded.force.setCharge(embedded.charge or 0)
-    return embedded
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        info = createMixedSystem(built.topology, built.system, built.atoms, force, returnInfo=True)
+    texts = tuple(str(warning.message) for warning in caught)
+    removed, charge = info["removed"], info["force"].getCharge()
+    return EmbeddedSystem(info["system"], info["force"], built.atoms, removed, charge, texts)
 
 
 def _try_model(built: Complex, embedded: EmbeddedSystem) -> None:
     """Evaluate the model on the region alone: what does not fit is found now, not after the minimization."""
     force = NNPForce(embedded.force.getModelPath(), atomicNumbers=embedded.force.getAtomicNumbers())
     force.setCharge(embedded.force.getCharge())
+    force.setUsesPeriodicBoundaryConditions(embedded.force.usesPeriodicBoundaryConditions())
     system = openmm.System()
+    system.setDefaultPeriodicBoxVectors(*built.system.getDefaultPeriodicBoxVectors())
     for i in range(len(built.atoms)):
         system.addParticle(built.region.getParticleMass(i))
     system.addForce(force)

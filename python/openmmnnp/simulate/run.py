@@ -112,7 +112,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> int:
 
 def _announce(run: Run, built: Complex, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> None:
     say(summary.start(run, built, embedded, spec))
-    _warn(summary.warnings(run, shortest_period(built.region)))
+    _warn([*(embedded.warnings if embedded else ()), *summary.warnings(run, shortest_period(built.region))])
 
 
 def _warn(lines: Sequence[str]) -> None:

@@ -179,7 +179,7 @@ def test_spec_says_what_the_model_says(export: Callable[..., Path]) -> None:
     assert (spec.length_unit, spec.energy_unit, spec.dtype) == ("angstrom", "eV", "float64")
     assert (spec.cutoff, spec.edges, spec.shifts, spec.elements) == (4.5, "half", "cell", [1, 6, 8])
     assert (spec.outputs, spec.output_units) == (["energy", "atomic_energy"], {"atomic_energy": "eV"})
-    assert (spec.periodic, spec.long_range, spec.libraries) == (None, None, ["metatensor", "metatomic"])
+    assert (spec.periodic, spec.long_range, spec.libraries) == (None, False, ["metatensor", "metatomic"])
 
 
 @pytest.mark.long
