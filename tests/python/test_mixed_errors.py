@@ -145,7 +145,7 @@ def test_scale_parameter_of_another_force(model: Path) -> None:
     read = NNPForce.cast(openmm.XmlSerializer.clone(scaled))
     assert read.getScaleParameterDefaultValue() is None
     for force in mixed.getForces():
-        if hasattr(force, "setGlobalParameterDefaultValue"):
+        if getattr(force, "getNumGlobalParameters", int)():
             force.setGlobalParameterDefaultValue(0, 0.25)
     assert Evaluation(mixed, in_nm(tested.positions)).context.getParameter(LAMBDA) == 0.25
     with pytest.raises(

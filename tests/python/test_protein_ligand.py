@@ -12,6 +12,8 @@ import pytest
 import torch
 from openmm import app, unit
 
+from openmmnnp import ModelSpec
+from openmmnnp.spec import write_spec
 from simulations import Springs
 from systems import host_guest, residue
 
@@ -28,8 +30,10 @@ def example() -> ModuleType:
 
 def save_springs(reference: np.ndarray, path: Path) -> None:
     torch.jit.script(Springs(torch.tensor(reference), stiffness=1e5, reach=0.3)).save(str(path))
+    write_spec(path, ModelSpec("springs", "nm", "kJ/mol", "float64", long_range=False))
 
 
+@pytest.mark.filterwarnings("ignore:hydrogens without a Lennard-Jones radius")  # of the guest, an alcohol
 def test_host_guest_runs(example, tmp_path, capsys):
     tested = host_guest("complex-explicit")
     guest = residue(tested.topology, "B2")
@@ -66,6 +70,7 @@ def test_tyk2_is_built(example):
     assert list(ligand) == residue(topology, "LIG") and len(ligand) == 32
 
 
+@pytest.mark.filterwarnings("ignore:hydrogens without a Lennard-Jones radius")  # of the guest, an alcohol
 def test_readme_shows_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """README's lines for a script of one's own, run as they are."""
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
