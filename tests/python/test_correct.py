@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from openmmnnp.correct.engine import Engine, group_by_lambda
 from openmmnnp.correct.prepare import Job
 from openmmnnp.correct.store import FORWARD, Frame, LegFolder, Table
 from openmmnnp.correct.table import KJ_PER_KCAL
+from openmmnnp.spec import read_spec, write_spec
 from pages import run_page
 from simulations import write_job
 
@@ -182,6 +184,8 @@ def mm_bonds(path: Path) -> list[tuple[int, int, float]]:
 @pytest.mark.long
 def test_in_water_under_pressure(tmp_path: Path) -> None:
     job = write_job(tmp_path)
+    assert job.model
+    write_spec(job.model, replace(read_spec(job.model), long_range=False))
     options = SHORT | {
         **{"protein": str(job.protein), "ligand": str(job.ligand), "ligand_ff": str(job.ligand_ff)},
         **{"model": str(job.model), "out": str(tmp_path / "out"), "platform": "CPU", "threads": "2"},
