@@ -62,6 +62,32 @@ def write_diatomics(folder: Path) -> dict[str, Any]:
     }
 
 
+def write_fluid(folder: Path) -> None:
+    """Instead of the solvent a Lennard-Jones liquid of 64 atoms in a box, which the diatomic does not meet."""
+    pdb = app.PDBFile(str(folder / "solvent.pdb"))
+    modeller, spacing = app.Modeller(pdb.topology, pdb.positions), 0.38
+    fluid = app.Topology()
+    chain = fluid.addChain()
+    for _ in range(64):
+        fluid.addAtom("AR", app.element.argon, fluid.addResidue("AR", chain))
+    grid = spacing * (0.5 + np.stack(np.meshgrid(*3 * [np.arange(4)]), axis=-1).reshape(-1, 3))
+    modeller.add(fluid, grid * unit.nanometer)
+    modeller.topology.setUnitCellDimensions(openmm.Vec3(*3 * [4 * spacing]) * unit.nanometer)
+    with open(folder / "solvent.pdb", "w") as file:
+        app.PDBFile.writeFile(modeller.topology, modeller.positions, file)
+    system, pairs = diatomic(), openmm.NonbondedForce()
+    system.setDefaultPeriodicBoxVectors(*4 * spacing * np.eye(3))
+    pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    pairs.setCutoffDistance(0.6)
+    for _ in range(2):
+        pairs.addParticle(0.0, 0.3, 0.0)
+    for _ in range(64):
+        system.addParticle(40.0)
+        pairs.addParticle(0.0, 0.34, 3.0)
+    system.addForce(pairs)
+    (folder / "solvent.xml").write_text(openmm.XmlSerializer.serialize(system))
+
+
 def words(options: dict[str, Any]) -> list[str]:
     """The command line of options."""
     found = ["correct"]
@@ -88,5 +114,5 @@ def diatomic(pull: float = 0.0, bond: tuple[float, float] = MM) -> openmm.System
 def write_model(path: Path, bond: tuple[float, float] = MODEL) -> Path:
     k, r0 = bond
     scripted(f"r = (positions[0] - positions[1]).norm()\nreturn {0.5 * k} * (r - {r0})**2 + {OFFSET}").save(str(path))
-    write_spec(path, ModelSpec("bond", "nm", "kJ/mol", "float64", particles=2))
+    write_spec(path, ModelSpec("bond", "nm", "kJ/mol", "float64", particles=2, long_range=False))
     return path

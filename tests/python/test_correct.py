@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 import yaml
 from openmm import unit
 
-from corrections import MM, MODEL, OFFSET, PULL, diatomic, exact, words, write_diatomics, write_model
+from corrections import MM, MODEL, OFFSET, PULL, diatomic, exact, words, write_diatomics, write_fluid, write_model
 from openmmnnp import NNPForce, createMixedSystem
 from openmmnnp.cli import main
 from openmmnnp.correct import cluster, engine
@@ -28,7 +27,6 @@ from openmmnnp.correct.engine import Engine, group_by_lambda
 from openmmnnp.correct.prepare import Job
 from openmmnnp.correct.store import FORWARD, Frame, LegFolder, Table
 from openmmnnp.correct.table import KJ_PER_KCAL
-from openmmnnp.spec import read_spec, write_spec
 from pages import run_page
 from simulations import write_job
 
@@ -91,6 +89,17 @@ def test_the_answer_by_equilibrium(tmp_path: Path) -> None:
     check_answer(read_results(options["out"])[0])
     assert not list((tmp_path / "out").rglob("forward*"))
     assert (tmp_path / "out" / "report.html").read_text().count("<figure>") == 1
+
+
+def test_the_answer_under_pressure(tmp_path: Path) -> None:
+    """A barostat moves whole molecules; else the bond would be stretched with the box."""
+    options = write_diatomics(tmp_path) | {"pressure": "300bar", "timestep": "2fs"}
+    write_fluid(tmp_path)
+    assert main(words(options)) == 0
+    check_answer(read_results(options["out"])[0])
+    samples = sorted((tmp_path / "out" / "complex" / "solvent" / "lambda_1.0000").glob("0*.npz"))
+    boxes = [np.load(path)["box"][0, 0] for path in samples]
+    assert len(set(boxes)) > 10 and 1.2 < min(boxes) and max(boxes) < 2.0
 
 
 def test_work_is_the_sum_of_dE_dlambda(switched: dict[str, Any]) -> None:
@@ -184,8 +193,6 @@ def mm_bonds(path: Path) -> list[tuple[int, int, float]]:
 @pytest.mark.long
 def test_in_water_under_pressure(tmp_path: Path) -> None:
     job = write_job(tmp_path)
-    assert job.model
-    write_spec(job.model, replace(read_spec(job.model), long_range=False))
     options = SHORT | {
         **{"protein": str(job.protein), "ligand": str(job.ligand), "ligand_ff": str(job.ligand_ff)},
         **{"model": str(job.model), "out": str(tmp_path / "out"), "platform": "CPU", "threads": "2"},

@@ -165,10 +165,10 @@ def _write(job: Job, folder: LegFolder, built: Complex, mixed: openmm.System, po
     with open(folder / TOPOLOGY, "w", encoding="utf-8") as file:
         app.PDBFile.writeFile(built.topology, positions * unit.nanometer, file, keepIds=True)
     sync(folder / TOPOLOGY)
-    vectors = (
-        built.system.getDefaultPeriodicBoxVectors(asNumpy=True) if mixed.usesPeriodicBoundaryConditions() else None
-    )
-    write_frame(folder / START, Frame(positions, None, None if vectors is None else vectors._value))
+    box = None
+    if mixed.usesPeriodicBoundaryConditions():
+        box = np.array([vector._value for vector in mixed.getDefaultPeriodicBoxVectors()])
+    write_frame(folder / START, Frame(positions, None, box))
     elements = [atom.element for atom in built.topology.atoms()]
     heavy = sorted({*solutes(built.topology), *built.atoms})
     folder.write_record(
