@@ -18,18 +18,20 @@ bool sameBonds(const NNPForce& a, const NNPForce& b) {
     return true;
 }
 
-bool sameVariable(const NNPForce& a, const NNPForce& b) {
-    return a.getCollectiveVariable() == b.getCollectiveVariable() &&
-           a.getCollectiveVariableComponent() == b.getCollectiveVariableComponent();
+bool sameParameterNames(const NNPForce& a, const NNPForce& b) {
+    if (a.getNumGlobalParameters() != b.getNumGlobalParameters())
+        return false;
+    for (int i = 0; i < a.getNumGlobalParameters(); i++)
+        if (a.getGlobalParameterName(i) != b.getGlobalParameterName(i))
+            return false;
+    return true;
 }
 
 bool sameParameters(const NNPForce& a, const NNPForce& b) {
-    if (a.getNumGlobalParameters() != b.getNumGlobalParameters() ||
-        a.getNumEnergyParameterDerivatives() != b.getNumEnergyParameterDerivatives())
+    if (!sameParameterNames(a, b) || a.getNumEnergyParameterDerivatives() != b.getNumEnergyParameterDerivatives())
         return false;
     for (int i = 0; i < a.getNumGlobalParameters(); i++)
-        if (a.getGlobalParameterName(i) != b.getGlobalParameterName(i) ||
-            a.getGlobalParameterDefaultValue(i) != b.getGlobalParameterDefaultValue(i))
+        if (a.getGlobalParameterDefaultValue(i) != b.getGlobalParameterDefaultValue(i))
             return false;
     for (int i = 0; i < a.getNumEnergyParameterDerivatives(); i++)
         if (a.getEnergyParameterDerivativeName(i) != b.getEnergyParameterDerivativeName(i))
@@ -41,13 +43,19 @@ bool sameParameters(const NNPForce& a, const NNPForce& b) {
 } // namespace
 
 bool sameStructure(const NNPForce& a, const NNPForce& b) {
-    return a.getName() == b.getName() && a.usesSubset() == b.usesSubset() && a.getParticles() == b.getParticles() &&
-           a.getLinkAtoms() == b.getLinkAtoms() &&
+    return a.getName() == b.getName() && sameInputs(a, b) &&
+           a.getCollectiveVariableComponent() == b.getCollectiveVariableComponent() && sameBonds(a, b) &&
+           sameParameters(a, b);
+}
+
+bool sameInputs(const NNPForce& a, const NNPForce& b) {
+    return a.usesSubset() == b.usesSubset() && a.getParticles() == b.getParticles() &&
+           a.getLinkAtoms() == b.getLinkAtoms() && a.usesMMCharges() == b.usesMMCharges() &&
+           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() &&
            a.usesPeriodicBoundaryConditions() == b.usesPeriodicBoundaryConditions() &&
            a.getOutputsForces() == b.getOutputsForces() && a.getSkin() == b.getSkin() &&
-           a.getDeviceNeighbors() == b.getDeviceNeighbors() && a.usesMMCharges() == b.usesMMCharges() &&
-           a.getMMParticles() == b.getMMParticles() && a.getMMPeriodic() == b.getMMPeriodic() && sameVariable(a, b) &&
-           sameBonds(a, b) && sameParameters(a, b);
+           a.getDeviceNeighbors() == b.getDeviceNeighbors() && a.getCollectiveVariable() == b.getCollectiveVariable() &&
+           sameParameterNames(a, b);
 }
 
 bool sameModelInputs(const NNPForce& a, const NNPForce& b) {

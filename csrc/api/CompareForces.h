@@ -8,6 +8,9 @@ namespace openmmnnp {
 /** Are two forces equal in what cannot be changed in a Context: name, particles, link atoms, bonds, periodicity,
  * parameters? */
 bool sameStructure(const NNPForce& a, const NNPForce& b);
+/** Are they equal in what decides which numbers a model is given and which output is taken of it, but for what
+    updateParametersInContext() can change? */
+bool sameInputs(const NNPForce& a, const NNPForce& b);
 /** Are they equal in what updateParametersInContext() can change? */
 bool sameModelInputs(const NNPForce& a, const NNPForce& b);
 

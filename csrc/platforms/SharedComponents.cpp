@@ -7,27 +7,18 @@ namespace openmmnnp {
 namespace {
 
 struct Shared {
-    NNPForce force; // that stands for all
+    NNPForce force; // one of them
     ComponentResults results;
 };
-
-/** What the model gives does not depend on component, name and scale. */
-NNPForce representative(NNPForce force) {
-    force.setName("");
-    force.setCollectiveVariable(force.getCollectiveVariable(), 0);
-    force.setScaleParameter("");
-    return force;
-}
 
 } // namespace
 
 std::shared_ptr<ComponentResults> shareComponents(const void* context, const NNPForce& force) {
     static SharedLists<Shared> all;
-    const NNPForce wanted = representative(force);
     const std::shared_ptr<Shared> shared = all.share(
-        {context, wanted.getParticles(), wanted.getLinkAtoms(), "", ""},
-        [&](const Shared& other) { return sameStructure(other.force, wanted) && sameModelInputs(other.force, wanted); },
-        [&] { return std::make_shared<Shared>(Shared{wanted, {}}); });
+        {context, force.getParticles(), force.getLinkAtoms(), "", ""},
+        [&](const Shared& other) { return sameInputs(other.force, force) && sameModelInputs(other.force, force); },
+        [&] { return std::make_shared<Shared>(Shared{force, {}}); });
     return {shared, &shared->results};
 }
 

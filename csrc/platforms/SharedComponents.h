@@ -7,8 +7,8 @@
 
 namespace openmmnnp {
 
-/** The results of a collective variable's model, which forces of one Context share that differ in nothing but the
-    component (and name) of it. */
+/** The results of a collective variable's model, which the forces of one Context share whose model is given the same,
+    whatever their names, components, bonds and scale parameters are. */
 std::shared_ptr<ComponentResults> shareComponents(const void* context, const NNPForce& force);
 
 } // namespace openmmnnp

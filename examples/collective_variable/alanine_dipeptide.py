@@ -23,8 +23,8 @@ from openmmnnp.export import export
 
 HERE = Path(__file__).parent
 ROOM_TEMPERATURE = 300.0  # K
-BIAS_FACTOR = 8.0
-HEIGHT = 1.5  # kJ/mol, of the first Gaussians
+BIAS_FACTOR = 20.0
+HEIGHT = 3.0  # kJ/mol, of the first Gaussians
 FREQUENCY = 100  # steps between Gaussians
 STEP = 0.002  # ps
 SAMPLED = 25  # steps between samples
@@ -45,14 +45,14 @@ class Dihedrals(torch.nn.Module):
         self.register_buffer("weights", torch.as_tensor(weights))
 
     def features(self, positions):
-        """Sines and cosines [..., 2 d] of positions [..., n, 3]."""
-        x = positions[..., self.atoms, :]
-        b1, b2, b3 = (x[..., i + 1, :] - x[..., i, :] for i in range(3))
+        """Sines and cosines [2 d] of positions [n, 3]."""
+        x = positions[self.atoms]
+        b1, b2, b3 = (x[:, 1:] - x[:, :-1]).unbind(1)
         n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
-        sine = (b1 * n2).sum(-1) * torch.linalg.norm(b2, dim=-1)
-        cosine = (n1 * n2).sum(-1)
-        size = torch.linalg.norm(n1, dim=-1) * torch.linalg.norm(n2, dim=-1)
-        return torch.cat([sine / size, cosine / size], -1)
+        sine = (b1 * n2).sum(1) * torch.linalg.norm(b2, dim=1)
+        cosine = (n1 * n2).sum(1)
+        size = torch.linalg.norm(n1, dim=1) * torch.linalg.norm(n2, dim=1)
+        return torch.cat([sine / size, cosine / size])
 
     def forward(self, positions):
         return self.weights @ (self.features(positions) - self.mean)
@@ -172,7 +172,7 @@ def first_visit(features):
     return float(inside[0] + 1) * SAMPLED * STEP if len(inside) else None
 
 
-def plot(path, plain, biased, free_energy, network):
+def plot(path, plain, biased, free_energy, limits, network):
     """Ramachandran plots of both runs, the first component against time, and the free energy along both."""
     import matplotlib
 
@@ -191,7 +191,7 @@ def plot(path, plain, biased, free_energy, network):
         axes[1, 0].plot(times, values, ".", markersize=2, label=title)
     axes[1, 0].set(xlabel="time (ps)", ylabel="first component")
     axes[1, 0].legend()
-    (low1, low2), (high1, high2) = ranges(network)
+    (low1, high1), (low2, high2) = limits
     shown = np.where(free_energy - free_energy.min() < 60, free_energy - free_energy.min(), np.nan)
     image = axes[1, 1].imshow(shown, origin="lower", extent=(low1, high1, low2, high2), aspect="auto")
     axes[1, 1].set(title="free energy", xlabel="first component", ylabel="second component")
@@ -216,8 +216,9 @@ def main(out, training=200_000, production=100_000, temperature=1000.0, lag=10, 
     forces = collectiveVariables(model, particles)
     bias = metadynamics(system, forces, network)
     biased_simulation = simulation(topology, system, positions, ROOM_TEMPERATURE, seed)
-    advance = lambda steps: bias.step(biased_simulation, steps)  # noqa: E731
-    biased = Recorder(biased_simulation, atoms).run(production, "metadynamics, 300 K", advance)
+    biased = Recorder(biased_simulation, atoms).run(
+        production, "metadynamics, 300 K", lambda steps: bias.step(biased_simulation, steps)
+    )
 
     counts = [force.getDiagnostics(biased_simulation.context) for force in forces]
     summary = {
@@ -229,7 +230,8 @@ def main(out, training=200_000, production=100_000, temperature=1000.0, lag=10, 
         "reused": [count["reused"] for count in counts],
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=1))
-    plot(out / "alanine_dipeptide.png", plain, biased, bias.getFreeEnergy()._value, network)
+    limits = [(variable.minValue, variable.maxValue) for variable in bias.variables]
+    plot(out / "alanine_dipeptide.png", plain, biased, bias.getFreeEnergy()._value, limits, network)
     return summary
 
 
@@ -239,11 +241,12 @@ def describe(summary):
     def when(time):
         return "not found" if time is None else f"found after {time:.1f} ps"
 
+    slow, fast = summary["relaxation_ps"]
+    plain, biased = when(summary["plain_first_visit_ps"]), when(summary["metadynamics_first_visit_ps"])
     return (
-        f"The components relax in {summary['relaxation_ps'][0]:.2g} and {summary['relaxation_ps'][1]:.2g} ps "
-        "in training.\n"
-        f"In {summary['length_ps']:g} ps from C7eq, the basin C7ax was {when(summary['plain_first_visit_ps'])} by plain "
-        f"dynamics and {when(summary['metadynamics_first_visit_ps'])} by metadynamics.\n"
+        f"The components relax in {slow:.2g} and {fast:.2g} ps in training.\n"
+        f"In {summary['length_ps']:g} ps from C7eq, the basin C7ax was {plain} by plain dynamics and {biased} by "
+        "metadynamics.\n"
         f"The network was evaluated {sum(summary['evaluations'])} times for both components; "
         f"{sum(summary['reused'])} requests were answered from an evaluation."
     )

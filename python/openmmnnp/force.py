@@ -387,8 +387,8 @@ class NNPForce(openmm.Force):
         """Let the energy be a component of a named output of the model: a collective variable, for CustomCVForce.
 
         Its value is the number that the model gives, in the model's own unit. ``component`` counts row-major. Forces of
-        one Context that differ in nothing but component, name and scale parameter cost one evaluation of the model (on
-        CUDA one each); :func:`collectiveVariables` makes them. "" for none.
+        one Context whose model is given the same cost one evaluation for all components (on CUDA one each);
+        :func:`collectiveVariables` makes them. "" for none.
         """
         _core.setCollectiveVariable(self._address, output, *_counts((component,), "component"))
 

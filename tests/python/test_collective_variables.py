@@ -17,6 +17,7 @@ from openmm import app, unit
 
 from helpers import central_differences, context_of, counts, energy, energy_and_forces, fails, scripted
 from openmmnnp import ModelSpec, NNPForce, collectiveVariables
+from openmmnnp.check import check
 from openmmnnp.export import export, save_pt, save_pt2
 from openmmnnp.inspect import inspect
 from openmmnnp.spec import read_spec, write_spec
@@ -628,3 +629,17 @@ def test_packages_of_another_exporter(shape_package: Path, tmp_path: Path) -> No
     force = collectiveVariables(path, PARTICLES)[0]
     with fails(r"no output 'energy'; a compiled model of collective variables must give it, their sum"):
         reference_context(force)
+
+
+def test_command_checks_each_component(shape_pt: Path, tmp_path: Path) -> None:
+    found = check(shape_pt)
+    assert [(verdict.name, verdict.state) for verdict in found] == [
+        ("references", "ok"),
+        *((f"gradient of cv[{i}]", "ok") for i in range(3)),
+    ]
+    module = scripted("return torch.stack([positions.sum(), (positions**2).sum()]), torch.ones(2, 4, 3).double()")
+    path = tmp_path / "wrong.pt"
+    module.save(str(path))
+    spec = shape_spec(outputs=["cv", "forces.cv"], collective_variables={"cv": 2}, output_units={})
+    write_spec(path, replace(spec, references=[]))
+    assert [verdict.state for verdict in check(path, groups=["gradient"])] == ["fail", "fail"]

@@ -173,8 +173,8 @@ public:
     std::optional<double> getScaleParameterDefaultValue() const;
 
     /** Let the energy be a component of a named output, as the spec's unit has it and without conversion: a collective
-        variable, for CustomCVForce.  Components count row-major.  Forces of one Context that differ in nothing but
-        component, name and scale cost one evaluation of the model (on CUDA one each).  "" for none.
+        variable, for CustomCVForce.  Components count row-major.  Forces of one Context whose
+        model is given the same cost one evaluation for all components (on CUDA one each).  "" for none.
         Throws OpenMMException if the component is negative. */
     void setCollectiveVariable(const std::string& output, int component = 0);
     const std::string& getCollectiveVariable() const;

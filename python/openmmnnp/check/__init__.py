@@ -16,6 +16,7 @@ import openmm
 
 from ..atoms import Atoms
 from ..force import NNPForce
+from ..spec import NO_ENERGY
 from .cost import cost, peak_memory
 from .dynamics import dynamics
 from .edges import edges, separate
@@ -25,6 +26,7 @@ from .smoothness import neighbors, smoothness
 from .subject import Bench, Subject
 from .symmetry import symmetry
 from .units import units
+from .variables import variables
 from .verdict import Verdict, as_json, table
 
 __all__ = ["GROUPS", "Verdict", "as_json", "check", "table"]
@@ -51,6 +53,8 @@ def check(
     groups : which of :data:`GROUPS` to check; "nve" takes half of the time
     progress : called with the name of a group before it is checked
 
+    Of a model that gives collective variables and no energy, references and the gradient of each component are checked.
+
     Raises ValueError or openmm.OpenMMException if the file is damaged, does not take the atoms, or there is no such
     platform; whatever goes wrong later is a verdict.
     """
@@ -60,7 +64,11 @@ def check(
     openmm.Platform.getPlatform(platform)  # raises if there is none
     force, before = NNPForce(path), peak_memory()
     spec = force.getModelSpec() if force.hasModelSpec() else None
-    subject = Subject(path, spec, choose(spec, atoms), platform)
+    alone = spec is not None and spec.energy_unit == NO_ENERGY
+    variable = (spec.summed_output, 0) if spec is not None and alone else None
+    subject = Subject(path, spec, choose(spec, atoms), platform, variable)
+    if alone:
+        return _of_variables(subject, groups)
     checks: dict[str, Callable[[], Iterable[Verdict]]] = {
         "references": lambda: _references(subject),
         "gradient": lambda: gradient(subject),
@@ -79,6 +87,11 @@ def check(
             progress(name)
             found += _guarded(name, act)
     return found
+
+
+def _of_variables(subject: Subject, groups: Collection[str]) -> list[Verdict]:
+    found = [verdict for verdict in _guarded("references", lambda: _references(subject)) if "references" in groups]
+    return found + _guarded("gradient", lambda: variables(subject, groups))
 
 
 def _evaluated(subject: Subject) -> list[Verdict]:

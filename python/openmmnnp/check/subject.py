@@ -34,8 +34,16 @@ class Subject:
     ``positions`` are centered on the origin unless there is a box, since numbers are coarser far from it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], spec: ModelSpec | None, sample: Sample, platform: str) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        spec: ModelSpec | None,
+        sample: Sample,
+        platform: str,
+        variable: tuple[str, int] | None = None,
+    ) -> None:
         self.path, self.spec, self.platform = Path(path), spec, platform
+        self.variable = variable  # output and component that are taken for the energy
         centered = sample.positions - sample.positions.mean(axis=0)
         self.sample = sample if sample.box is not None else replace(sample, positions=centered)
 
@@ -144,6 +152,8 @@ class Bench:
         self.sample = sample
         self.force = _force(subject.spec, sample, path or subject.path)
         self.force.setCheckReferences(references)
+        if subject.variable is not None:
+            self.force.setCollectiveVariable(*subject.variable)
         if skin is not None:
             self.force.setSkin(skin)
         self.integrator = integrator or openmm.VerletIntegrator(0.001)
