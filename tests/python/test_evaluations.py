@@ -246,7 +246,8 @@ def test_keys_of_diagnostics(platform: Platform, pair_file: Path, make_context: 
     assert set(found) == {
         *("platform", "device", "dtype", "length_unit", "energy_unit", "energy_offset", "torch_version", "threads"),
         *("model_name", "model_path", "model_hash", "model_format", "license", "cuda_graph", "cuda_graph_reason"),
-        *("particles", "link_atoms", "edges", "list_builds", "evaluations", "reused", "skipped", "milliseconds"),
+        *("particles", "link_atoms", "edges", "mm_charges", "list_builds"),
+        *("evaluations", "reused", "skipped", "milliseconds"),
     }
     assert set(found["milliseconds"]) == {"gather", "neighbors", "evaluate", "scatter", "accumulate"}
     assert found["model_format"] == {".pt": "TorchScript", ".pt2": "AOTInductor"}[pair_file.suffix]

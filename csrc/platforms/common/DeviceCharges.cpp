@@ -1,5 +1,6 @@
 #include "platforms/common/DeviceCharges.h"
 #include "model/MMInputs.h"
+#include "neighbors/CheckBox.h"
 #include "openmmnnp_kernels.h"
 #include <algorithm>
 #include <openmm/common/ContextSelector.h>
@@ -72,7 +73,7 @@ void DeviceCharges::compile() {
             kernel->addArg();
         return kernel;
     };
-    marker = make("markCharges", context.getUseMixedPrecision() ? 14 : 13);
+    marker = make("markCharges", context.getUseMixedPrecision() ? 15 : 14);
     writer = make("writeCharges", 10);
     scatterer = make("scatterToCharges", 6);
     numbers->addTo(*writer);
@@ -92,28 +93,30 @@ void DeviceCharges::enqueue(OpenMM::ComputeArray& region) {
     if (!options.images)
         particles.update();
     if (wide)
-        launch<double, OpenMM::mm_double4>(region, box);
+        launch<double, OpenMM::mm_double4>(region, rows);
     else
-        launch<float, OpenMM::mm_float4>(region, box);
+        launch<float, OpenMM::mm_float4>(region, rows);
     numbers->send();
     isKnown = false;
 }
 
 template <class Real, class Real4>
-void DeviceCharges::launch(OpenMM::ComputeArray& region, const OpenMM::Vec3 box[3]) {
-    const auto vector = [](const auto& v, double factor) {
+void DeviceCharges::launch(OpenMM::ComputeArray& region, const double box[9]) {
+    const auto vector = [](const double* v, double factor) {
         return Real4(static_cast<Real>(v[0] * factor), static_cast<Real>(v[1] * factor),
                      static_cast<Real>(v[2] * factor), 0);
     };
-    const Real4 a = vector(box[0], perNm), b = vector(box[1], perNm), c = vector(box[2], perNm),
+    double height[3];
+    findHeights(box, height);
+    const Real4 a = vector(box, 1), b = vector(box + 3, 1), c = vector(box + 6, 1), heights = vector(height, 1),
                 padding = vector(MMInputs::padding, perNm);
     const Real scale = perNm, limit = options.cutoff > 0 ? options.cutoff * options.cutoff : farAway;
     if (context.getUseMixedPrecision())
         setArguments(*marker, numParts, context.getPosq(), context.getPosqCorrection(), particles.getSlots(),
-                     particles.getCellOffsets(), a, b, c, scale, numRegion, region, limit, images, partCounts);
+                     particles.getCellOffsets(), a, b, c, scale, numRegion, region, limit, heights, images, partCounts);
     else
         setArguments(*marker, numParts, context.getPosq(), particles.getSlots(), particles.getCellOffsets(), a, b, c,
-                     scale, numRegion, region, limit, images, partCounts);
+                     scale, numRegion, region, limit, heights, images, partCounts);
     setArguments(*writer, numParts, images, partCounts, allCharges, region, padding, capacity, positions, charges,
                  chosen);
     marker->execute(numParts * groupSize, groupSize);

@@ -67,7 +67,7 @@ private:
     void compile();
     void grow();
     template <class Real, class Real4>
-    void launch(OpenMM::ComputeArray& region, const OpenMM::Vec3 box[3]);
+    void launch(OpenMM::ComputeArray& region, const double box[9]);
 
     OpenMM::ComputeContext& context;
     const ChargeOptions options;

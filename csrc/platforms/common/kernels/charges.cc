@@ -14,6 +14,7 @@
  * perNm                              the model's length units in one nm
  * region         [numRegion][3]      MODEL_REAL: the model's particles
  * limit                              square of the cutoff; lengths are in the model's unit from here on
+ * heights                            between opposite faces of the box
  * images         [NUM_CHARGES]       the nearest image; w: whether it is within the cutoff, or nowhere
  * partCounts     [numParts][2]       charges that are, and 1 + a charge with two images that are, 0 if there is none
  */
@@ -52,6 +53,41 @@ DEVICE WIDE4 findPosition(int j, GLOBAL const real4* posq,
 #endif
     position.w = 0;
     return position;
+}
+
+/** The largest distance of a particle of the region from its first, for all threads of a group. */
+DEVICE WIDE findRadius(int numRegion, GLOBAL const MODEL_REAL* region, LOCAL_ARG WIDE* squares) {
+    const int thread = LOCAL_ID, numThreads = LOCAL_SIZE;
+    WIDE largest = 0;
+    for (int i = thread; i < numRegion; i += numThreads) {
+        const WIDE x = (WIDE)region[3 * i] - (WIDE)region[0];
+        const WIDE y = (WIDE)region[3 * i + 1] - (WIDE)region[1];
+        const WIDE z = (WIDE)region[3 * i + 2] - (WIDE)region[2];
+        largest = max(largest, x * x + y * y + z * z);
+    }
+    squares[thread] = largest;
+    SYNC_THREADS;
+    for (int step = 1; step < numThreads; step *= 2) {
+        if (thread % (2 * step) == 0 && thread + step < numThreads)
+            squares[thread] = max(squares[thread], squares[thread + step]);
+        SYNC_THREADS;
+    }
+    return sqrt(squares[0]);
+}
+
+/** Could an image of a position be this near to the first particle?  Looks at distances from planes alone. */
+DEVICE int isWithinReach(WIDE4 position, GLOBAL const MODEL_REAL* region, WIDE4 a, WIDE4 b, WIDE4 c, WIDE4 heights,
+                         WIDE reach) {
+    WIDE x = position.x - region[0], y = position.y - region[1], z = position.z - region[2];
+#ifdef IMAGES
+    z /= c.z;
+    y = (y - z * c.y) / b.y;
+    x = (x - y * b.x - z * c.x) / a.x;
+    x = (x - floor(x + (WIDE)0.5)) * heights.x;
+    y = (y - floor(y + (WIDE)0.5)) * heights.y;
+    z = (z - floor(z + (WIDE)0.5)) * heights.z;
+#endif
+    return !(fabs(x) > reach || fabs(y) > reach || fabs(z) > reach); // true if it is nowhere
 }
 
 /** Make a position its image nearest to the region, w telling whether that is within the cutoff; true if two are. */
@@ -107,8 +143,10 @@ KERNEL void markCharges(int numParts, GLOBAL const real4* RESTRICT posq,
 #endif
                         GLOBAL const int* RESTRICT slots, GLOBAL const int4* RESTRICT cellOffsets, WIDE4 a, WIDE4 b,
                         WIDE4 c, WIDE perNm, int numRegion, GLOBAL const MODEL_REAL* RESTRICT region, WIDE limit,
-                        GLOBAL WIDE4* RESTRICT images, GLOBAL mm_long* RESTRICT partCounts) {
+                        WIDE4 heights, GLOBAL WIDE4* RESTRICT images, GLOBAL mm_long* RESTRICT partCounts) {
     LOCAL mm_long sums[GROUP_SIZE];
+    LOCAL WIDE squares[GROUP_SIZE];
+    const WIDE reach = (WIDE)1.0001 * (findRadius(numRegion, region, squares) + sqrt(limit));
     const int perPart = (NUM_CHARGES + numParts - 1) / numParts;
     for (int part = GROUP_ID; part < numParts; part += NUM_GROUPS) {
         const int end = min((part + 1) * perPart, NUM_CHARGES);
@@ -119,7 +157,8 @@ KERNEL void markCharges(int numParts, GLOBAL const real4* RESTRICT posq,
                                           posqCorrection,
 #endif
                                           slots, cellOffsets, a, b, c, perNm);
-            if (findImage(&position, numRegion, region, a, b, c, limit))
+            if (isWithinReach(position, region, a, b, c, heights, reach) &&
+                findImage(&position, numRegion, region, a, b, c, limit))
                 twice = j + 1;
             images[j] = position;
             count += position.w != 0;
