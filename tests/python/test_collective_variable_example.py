@@ -69,7 +69,9 @@ def test_network_is_the_formula(example: ModuleType, tmp_path: Path) -> None:
     context = context_of(system, x, openmm.Platform.getPlatform("Reference"))
     theta = [context.getState(energy=True, groups={1 + i}).getPotentialEnergy()._value for i in range(2)]
     features = np.concatenate([np.sin(theta), np.cos(theta)])
-    assert example.angles(network.features(torch.tensor(x[particles]))[None].numpy()) == pytest.approx(np.degrees([theta]))
+    assert example.angles(network.features(torch.tensor(x[particles]))[None].numpy()) == pytest.approx(
+        np.degrees([theta])
+    )
     assert bias.getCollectiveVariableValues(context) == pytest.approx(weights @ (features - mean), abs=1e-5)
 
 

@@ -115,9 +115,11 @@ def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_
     scripted(body, "positions, edges, shifts").save(str(edges))
     inputs = ["positions", "edges", "shifts"]
     write_spec(edges, ModelSpec("edges", "nm", "kJ/mol", "float64", inputs=inputs, cutoff=1.0, shifts="cartesian"))
-    result = subprocess.run(
-        [programs / "test_device", torch_lib, one, twins, elastic, edges, *springs], capture_output=True, text=True
-    )
+    variables = tmp_path / "variables.pt"
+    scripted("return (positions**2).sum() * torch.tensor([[3.0, 5.0], [50.0, 7.0]]).double()").save(str(variables))
+    write_spec(variables, ModelSpec("variables", "nm", "1", "float64", outputs=["cv"]))
+    models = [one, twins, elastic, edges, variables, *springs]
+    result = subprocess.run([programs / "test_device", torch_lib, *models], capture_output=True, text=True)
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr.count("openmm-nnp: the model of this test runs without a CUDA graph: ") == 4
