@@ -2,12 +2,13 @@
  * The evaluation that only enqueues, as CUDA uses it, run where there is no such device: on torch's CPU, with a
  * stand-in for CUDA's graphs.
  *
- *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE ELASTIC EDGES CHARGES MODEL...
+ *     test_device TORCH_LIBRARY_FOLDER CUDA_PACKAGE CUDA_PACKAGE ELASTIC EDGES CHARGES VARIABLES MODEL...
  *
  * Each model must be E = 50 sum_i |r_i|^2 in kJ/mol and nm (float64), with its number of particles free.  The packages
  * say that they are for CUDA: one for compute capability 9.0, one with two kernels of one name.  ELASTIC is
  * E = k sum_i |r_i|^2 with the parameter k, EDGES is E = sum max(0, 1 - |r_ij|^2) over edges with Cartesian shifts, and
- * CHARGES is E = sum_ij Q_j |r_i - R_j|^2 with MM charges Q_j at R_j.
+ * CHARGES is E = sum_ij Q_j |r_i - R_j|^2 with MM charges Q_j at R_j.  VARIABLES gives no energy but
+ * `cv` [2][2] = (3, 5), (50, 7) sum_i |r_i|^2.
  */
 #include "model/DeviceEvaluate.h"
 #include "model/ModelCache.h"
@@ -78,7 +79,8 @@ struct Case {
     double energy = 0;
     DeviceEvaluation evaluation;
 
-    explicit Case(const std::shared_ptr<Model>& model) : evaluation(model, n) {
+    explicit Case(const std::shared_ptr<Model>& model, const Component& component = {})
+        : evaluation(model, n, {}, {}, component) {
         move(0);
     }
     void bind(std::unique_ptr<GraphReplay> replay = nullptr) {
@@ -109,6 +111,23 @@ void testResults(const std::shared_ptr<Model>& model) {
     one.positions[4] = NAN;
     one.evaluation.run(true);
     expect(contains(errorOf([&] { one.evaluation.waitForResults(); }), "force on particle 1 is"), "NaN is found");
+}
+
+void testComponent(const std::shared_ptr<Model>& model) {
+    Case one(model, {"cv", 2});
+    int replays = 0;
+    one.bind(std::make_unique<GraphReplay>(std::make_unique<StandIn>(replays, [] {}), 1, "test"));
+    for (int step = 0; step < 4; step++) {
+        one.move(step);
+        one.evaluation.run(true);
+        expect(one.isRight(), "a component and its forces");
+    }
+    expect(replays > 0, "a component is replayed");
+    expect(one.evaluation.findExtra("cv")->values.size() == 4, "the whole output by name");
+    Case other(model, {"cv", 4});
+    other.bind();
+    expect(contains(errorOf([&] { other.evaluation.run(true); }), "the component 4 of it was asked for"),
+           "a component that is not there");
 }
 
 void testGraph(const std::shared_ptr<Model>& model) {
@@ -294,7 +313,8 @@ int main(int argc, char** argv) {
         testDerivative(loadModel(*ModelFile::open(argv[4]), LoadOptions()), spoiled);
     testEdges(loadModel(*ModelFile::open(argv[5]), LoadOptions()));
     testCharges(loadModel(*ModelFile::open(argv[6]), LoadOptions()));
-    for (int i = 7; i < argc; i++) {
+    testComponent(loadModel(*ModelFile::open(argv[7]), LoadOptions()));
+    for (int i = 8; i < argc; i++) {
         testMissingCuda(argv[i]);
         const std::shared_ptr<Model> model = loadModel(*ModelFile::open(argv[i]), LoadOptions());
         testResults(model);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -643,3 +644,14 @@ def test_command_checks_each_component(shape_pt: Path, tmp_path: Path) -> None:
     spec = shape_spec(outputs=["cv", "forces.cv"], collective_variables={"cv": 2}, output_units={})
     write_spec(path, replace(spec, references=[]))
     assert [verdict.state for verdict in check(path, groups=["gradient"])] == ["fail", "fail"]
+
+
+def test_readme_shows_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = next(b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "collectiveVariables" in b)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"system": system_of(n=3)}
+    exec(code, names)
+    context = openmm.Context(names["system"], openmm.VerletIntegrator(0.001), openmm.Platform.getPlatform("Reference"))
+    context.setPositions([[0, 0, 0], [0.1, 0, 0], [0, 0, 0.25]])
+    assert names["bias"]._force.getCollectiveVariableValues(context) == pytest.approx((1, 2.5))

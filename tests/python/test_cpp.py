@@ -132,11 +132,11 @@ def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_
     scripted(body, "positions, mm_positions, mm_charges").save(str(charges))
     inputs = ["positions", "mm_positions", "mm_charges"]
     write_spec(charges, ModelSpec("charges", "nm", "kJ/mol", "float64", inputs=inputs))
-    result = subprocess.run(
-        [programs / "test_device", torch_lib, one, twins, elastic, edges, charges, *springs],
-        capture_output=True,
-        text=True,
-    )
+    variables = tmp_path / "variables.pt"
+    scripted("return (positions**2).sum() * torch.tensor([[3.0, 5.0], [50.0, 7.0]]).double()").save(str(variables))
+    write_spec(variables, ModelSpec("variables", "nm", "1", "float64", outputs=["cv"]))
+    models = [one, twins, elastic, edges, charges, variables, *springs]
+    result = subprocess.run([programs / "test_device", torch_lib, *models], capture_output=True, text=True)
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr.count("openmm-nnp: the model of this test runs without a CUDA graph: ") == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -211,6 +212,17 @@ def test_what_is_refused(models: dict[str, Path]) -> None:
     far.setReciprocalSpaceForceGroup(2)
     fresh = NNPForce(models["expensive"])  # the other one went with its System
     attempt("'NonbondedForce' of the System is in the group 2", system_of(far), fresh, cheap, 2)
+
+
+def test_readme_shows_how(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (EXAMPLE.parents[1] / "README.md").read_text(encoding="utf-8")
+    code = next(b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "addMultipleTimeSteps" in b)
+    monkeypatch.chdir(models["cheap"].parent)
+    names = {"system": system_of()}
+    exec(code.replace(".pt2", ".pt"), names)
+    context = context_of(names["system"], chain(), openmm.Platform.getPlatform("Reference"), names["integrator"])
+    names["integrator"].step(5)
+    assert np.isfinite(coordinates(context)).all()
 
 
 def test_fit_of_the_example(example: ModuleType) -> None:
