@@ -227,7 +227,7 @@ def test_what_was_cut_off_goes_on_to_the_same_bits(
     if method == "mbar":
         del options["switch"]
         options["states"] = "3"
-    calls, cut = 0, [20, 41, 38, 53]
+    calls, cut = 0, [20, 36, 33, 41]
 
     def fsync(descriptor: int) -> None:
         nonlocal calls
@@ -243,7 +243,7 @@ def test_what_was_cut_off_goes_on_to_the_same_bits(
     assert main(words(options)) in (0, 3)
     whole = options | {"out": str(tmp_path / "unbroken")}
     assert main(words(whole)) in (0, 3)
-    assert calls > 200
+    assert calls > 150
     assert numbers(tmp_path / "out") == numbers(tmp_path / "unbroken")
 
 
@@ -268,12 +268,12 @@ def test_a_killed_correction_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_a_torn_line_is_computed_again(tmp_path: Path) -> None:
-    options = write_diatomics(tmp_path) | SHORT
-    assert main(words(options)) == 0
+    options = write_diatomics(tmp_path) | SHORT | {"snapshots": "4"}
+    assert main(words(options)) == 3
     works = tmp_path / "out" / "complex" / "complex" / "forward_0.02ps.csv"
     whole = works.read_bytes()
     works.write_bytes(whole[:-30])
-    assert main(words(options)) == 0
+    assert main(words(options)) == 3
     assert works.read_bytes() == whole
 
 

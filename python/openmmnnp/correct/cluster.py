@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -62,8 +63,6 @@ def _in_this_process(job: Job, retries: int) -> Outcome:
 
 
 def _on_cluster(client: Any, jobs: Sequence[Job], retries: int) -> Iterator[Outcome]:
-    from distributed import as_completed
-
     attempts = dict.fromkeys((job.folder for job in jobs), 0)
     running: dict[Any, Job] = {}
 
@@ -73,7 +72,7 @@ def _on_cluster(client: Any, jobs: Sequence[Job], retries: int) -> Iterator[Outc
         running[future] = job
         return future
 
-    ended = as_completed([submit(job) for job in jobs])
+    ended = _distributed().as_completed([submit(job) for job in jobs])
     for future in ended:
         job = running.pop(future)
         try:
@@ -87,32 +86,38 @@ def _on_cluster(client: Any, jobs: Sequence[Job], retries: int) -> Iterator[Outc
             yield Outcome(job, error, attempts[job.folder])
 
 
-@contextlib.contextmanager
-def _client(workers: int, address: str | None) -> Iterator[Any]:
-    """A client of the cluster at an address, or of processes on this machine."""
+def _distributed() -> Any:
+    """Dask's package. Raises ImportError that says what to install."""
     try:
-        import dask
-        from distributed import Client, LocalCluster
+        return importlib.import_module("distributed")
     except ImportError as error:
         raise ImportError(
             "legs side by side need Dask, which is not installed: run pip install 'openmm-nnp[dask]', or leave "
             "--workers and --cluster out"
         ) from error
+
+
+@contextlib.contextmanager
+def _client(workers: int, address: str | None) -> Iterator[Any]:
+    """A client of the cluster at an address, or of processes on this machine."""
+    distributed = _distributed()
     with contextlib.ExitStack() as stack:
         if address is None:
             # A process that dies is our failure to count, not Dask's; torch's memory is nothing that Dask could free.
+            dask = importlib.import_module("dask")
             stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=0,
-                dashboard_address=None,
-                silence_logs="CRITICAL",
+            address = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=0,
+                    dashboard_address=None,
+                    silence_logs="CRITICAL",
+                )
             )
-            address = stack.enter_context(cluster)
         try:
-            client = Client(address, timeout="30s")
+            client = distributed.Client(address, timeout="30s")
         except (OSError, ValueError) as error:
             raise OSError(
                 f"no Dask scheduler answers at --cluster {address} ({error}): start one with `dask scheduler`, and "

@@ -124,7 +124,8 @@ class Leg:
             if self._options.method == BAR:
                 small = Frame(np.asarray(frame.positions, np.float32), None, frame.box)
                 write_frame(self._folder.sample(lambda_, done), small)
-            gaps.append(done, [self._gap(frame, lambda_)])
+            else:
+                gaps.append(done, [self._gap(frame, lambda_)])
             done += 1
             self._folder.write_moment(lambda_, SAMPLED, done, frame)
             self._advance(self._interval, text)

@@ -5,8 +5,8 @@ system.xml               the mixed System, without a barostat, which holds the m
 region.xml               the MM terms that the model replaces
 topology.pdb, start.npz  minimized
 lambda_0.0000/equilibrated.npz, sampled.npz   the last moment of both, to go on from
-lambda_0.0000/gaps.csv                        E(ML/MM) - E(MM) of each sample
-lambda_0.0000/00000.npz, ...                  the samples from which switches begin
+lambda_0.0000/gaps.csv                        E(ML/MM) - E(MM) of each sample (mbar)
+lambda_0.0000/00000.npz, ...                  the samples from which switches begin (bar)
 forward_10ps.csv, reverse_10ps.csv            works, and dE/dlambda over the switch
 leg.log, failure.txt                          what a leg said on a cluster, and why it failed
 """
