@@ -293,7 +293,6 @@ def test_a_process_that_dies_is_a_failure(setup: dict[str, Any]) -> None:
     from concurrent.futures import Future
 
     job = job_of(setup)
-    job.folder.mkdir(parents=True)
 
     class Client:
         def submit(self, *_: object, **__: object) -> Future[Any]:

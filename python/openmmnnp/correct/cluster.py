@@ -79,6 +79,7 @@ def _on_cluster(client: Any, jobs: Sequence[Job], retries: int) -> Iterator[Outc
             error, again = future.result()
         except Exception as failure:  # its process ended, or the cluster lost it
             error, again = f"the process that ran it ended ({type(failure).__name__}: {failure})", True
+            job.folder.mkdir(parents=True, exist_ok=True)  # it may not have begun
             write_text(job.folder / FAILURE, error)
         if error and again and attempts[job.folder] <= retries:
             ended.add(submit(job))
@@ -103,15 +104,15 @@ def _client(workers: int, address: str | None) -> Iterator[Any]:
     distributed = _distributed()
     with contextlib.ExitStack() as stack:
         if address is None:
-            # A process that dies is our failure to count, not Dask's; torch's memory is nothing that Dask could free.
-            dask = importlib.import_module("dask")
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+            # A process that dies is our failure to count, and no leg is to wait in a process that works on another.
+            settings = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
+            stack.enter_context(importlib.import_module("dask").config.set(settings))
             address = stack.enter_context(
                 distributed.LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
                     processes=True,
-                    memory_limit=0,
+                    memory_limit=0,  # none: torch's memory is nothing that Dask could free
                     dashboard_address=None,
                     silence_logs="CRITICAL",
                 )
