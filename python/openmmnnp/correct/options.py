@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..simulate import quantities as q
-from ..simulate.build import check_inputs
 from ..simulate.options import Options, option, written
 
 COMPLEX, SOLVENT = "complex", "solvent"
@@ -158,6 +157,8 @@ class CorrectOptions:
 
 def check(options: CorrectOptions) -> None:
     """Raise ValueError for options that name no two legs, that have no effect, or that fit no protocol."""
+    from ..simulate.build import check_inputs  # imports OpenMM, which the command's help is not to wait for
+
     _check_legs(options)
     for leg in LEGS:
         check_inputs(options.of_leg(leg))
