@@ -515,6 +515,17 @@ def test_references_with_charges(model: Path, package: Path, tmp_path: Path) -> 
         context_with(around, around.force(path), Platform.getPlatform("Reference"))
 
 
+def test_collective_variable_of_charges(save_scripted: Callable[..., Path]) -> None:
+    inputs, outputs = ["positions", "mm_positions", "mm_charges"], ["energy", "cv"]
+    body = "return positions.sum(), positions[0] * mm_charges.sum()"
+    path = save_scripted(body, "positions, mm_positions, mm_charges", inputs=inputs, outputs=outputs)
+    around = Surroundings(None, 4)
+    force = around.force(path)
+    force.setCollectiveVariable("cv")
+    with fails("The force is the collective variable 'cv' of a model that takes MM charges, and forces on those are"):
+        context_with(around, force, Platform.getPlatform("Reference"))
+
+
 def test_package_without_forces_on_charges(package: Path, tmp_path: Path) -> None:
     spec = read_spec(package)
     spec.outputs.remove("mm_forces")
