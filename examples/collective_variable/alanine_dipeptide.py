@@ -190,7 +190,7 @@ def plot(path, plain, biased, free_energy, limits, network):
         values = (features - network.mean.numpy()) @ network.weights.numpy()[0]
         axes[1, 0].plot(times, values, ".", markersize=2, label=title)
     axes[1, 0].set(xlabel="time (ps)", ylabel="first component")
-    axes[1, 0].legend()
+    axes[1, 0].legend(loc="upper right")
     (low1, high1), (low2, high2) = limits
     shown = np.where(free_energy - free_energy.min() < 60, free_energy - free_energy.min(), np.nan)
     image = axes[1, 1].imshow(shown, origin="lower", extent=(low1, high1, low2, high2), aspect="auto")
