@@ -115,7 +115,7 @@ def polarizable_energy(
 
 
 class Surroundings:
-    """Five atoms of a force among 100 charges: particles shuffled, the atoms at a corner of the box."""
+    """Five atoms of a force among 100 charges: particles shuffled, the atoms at a corner of the box, charges inside."""
 
     numbers = [8, 1, 6, 1, 6]
 
@@ -126,7 +126,8 @@ class Surroundings:
         rows = CUBE if box is None else box
         charges: list[np.ndarray] = []
         while len(charges) < count:
-            candidate = generator.uniform(-0.5, 0.5, 3) @ rows
+            fractions = generator.uniform(-0.5, 0.5, 3)
+            candidate = (fractions if box is None else fractions % 1) @ rows
             if np.linalg.norm(nearest_images(atoms, candidate[None], box) - atoms, axis=1).min() > 2.2:
                 charges.append(candidate)
         shuffled = generator.permutation(5 + count)

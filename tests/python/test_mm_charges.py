@@ -180,13 +180,16 @@ def test_many_charges(model: Path, platform: Platform) -> None:
     around = Surroundings(CUBE, count=2500)
     force = around.force(model)
     context = context_with(around, force, platform)
-    for scale in (1.0, 0.8, 1.0, 0.9):
+    numbers = []
+    for scale in (0.8, 1.0, 0.9):
         positions = around.positions.copy()
         positions[around.around] *= scale
         context.setPositions(positions / 10)
         right, _, near = around.expected(positions / 10)
         assert energy(context) == pytest.approx(right, rel=1e-9)
-        assert force.getDiagnostics(context)["mm_charges"] == near > 256
+        assert force.getDiagnostics(context)["mm_charges"] == near
+        numbers.append(near)
+    assert numbers[0] < 256 < numbers[1]
 
 
 def run(around: Surroundings, model: Path, platform: Platform, dt: float, time: float) -> tuple[np.ndarray, set[int]]:
