@@ -96,6 +96,13 @@ public:
             value = flag;
     }
 
+    void readPositive(const std::string& key, std::optional<double>& value) {
+        double number = 0;
+        read(key, number, "a positive number", [](const Json& j) { return j.is_number() && j.get<double>() > 0; });
+        if (find(key))
+            value = number;
+    }
+
     void readTexts(const std::string& key, std::vector<std::string>& value) {
         read(key, value, "a list of texts", [](const Json& j) { return holdsOnly(j, j.is_array(), isText); });
     }
@@ -344,20 +351,13 @@ void readFormat(Reader& reader) {
 }
 
 void readNeighbors(Reader& reader, ModelSpec& spec) {
-    double cutoff = 0;
-    const auto isPositive = [](const Json& json) { return json.is_number() && json.get<double>() > 0; };
-    reader.read("cutoff", cutoff, "a positive number", isPositive);
-    if (reader.find("cutoff"))
-        spec.cutoff = cutoff;
+    reader.readPositive("cutoff", spec.cutoff);
+    reader.readPositive("mm_cutoff", spec.mmCutoff);
     spec.edges = reader.readChoice("edges", {"full", "half"}, spec.edges);
     spec.shifts = reader.readChoice("shifts", {"cell", "real_cell", "cartesian"}, spec.shifts);
     spec.indexDtype = reader.readChoice("index_dtype", {"int64", "int32"}, spec.indexDtype);
     spec.smallBox = reader.readChoice("small_box", {"images", "refuse"}, spec.smallBox);
     reader.readCount("edge_capacity", spec.edgeCapacity);
-    double mmCutoff = 0;
-    reader.read("mm_cutoff", mmCutoff, "a positive number", isPositive);
-    if (reader.find("mm_cutoff"))
-        spec.mmCutoff = mmCutoff;
     if (spec.mmCutoff && !spec.hasInput("mm_positions"))
         reader.refuse("mm_cutoff", "no value, since the model takes no MM charges,");
     if ((spec.hasInput("edges") || spec.hasInput("shifts")) && !spec.cutoff)

@@ -90,7 +90,7 @@ def nearest_images(x: np.ndarray, mm: np.ndarray, box: np.ndarray | None) -> np.
     """MM positions [m, 3] as the image nearest to any of the atoms x [n, 3]."""
     if box is None:
         return mm
-    cells = np.array(list(itertools.product(range(-3, 4), repeat=3))) @ box
+    cells = np.array(list(itertools.product(range(-2, 3), repeat=3))) @ box
     images = mm[:, None] + cells[None]
     distances = np.linalg.norm(images[:, :, None] - x[None, None], axis=3).min(axis=2)
     return images[np.arange(len(mm)), distances.argmin(axis=1)]
