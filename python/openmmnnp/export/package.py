@@ -194,28 +194,14 @@ def _add(path: Path, name: str, program: torch.export.ExportedProgram, options: 
     check_package(path)
 
 
-@contextmanager
-def _checked_inputs() -> Iterator[None]:
-    """Packages whose first call is made here check sizes and dtypes of their inputs."""
-    name = "AOTI_RUNTIME_CHECK_INPUTS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
 def _runner(path: Path, name: str, outputs: Sequence[str]) -> Callable[[dict[str, Tensor]], Results]:
     """A function that runs one model of a package on inputs; those that it can't take are an error, not undefined."""
+    os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"  # as the plugin does for the process, once and for all
     model = load_package(str(path), name)
 
     def run(inputs: dict[str, Tensor]) -> Results:
         try:
-            with _checked_inputs():
-                return dict(zip(outputs, model(*inputs.values()), strict=True))
+            return dict(zip(outputs, model(*inputs.values()), strict=True))
         except RuntimeError as error:
             given = ", ".join(f"{name} {kind(x)}" for name, x in inputs.items())
             raise ValueError(
