@@ -46,6 +46,7 @@ $(bin)/.tests: $(bin)/.tools
 	echo $(abspath $(VENV))/lib/libintelocl.so > $(vendors)/intel.icd
 	$(bin)/pip install --quiet --no-deps openmmml==1.8 openmmtools torchani==2.9.0
 	$(bin)/pip install --quiet h5py huggingface_hub pymbar distributed
+	$(bin)/pip install --quiet mpiplus netCDF4 numba pandas pdbfixer # what openmmtools imports
 	touch $@
 
 install: $(bin)/.installed

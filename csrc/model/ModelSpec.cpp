@@ -26,7 +26,8 @@ bool ModelSpec::hasOutput(const std::string& output) const {
 }
 
 bool ModelSpec::isVariable(const std::string& output) const {
-    return hasOutput(output) && output != "energy" && output != "forces" && output.find('.') == std::string::npos;
+    return hasOutput(output) && output != "energy" && output != "forces" && output != "mm_forces" &&
+           output.find('.') == std::string::npos;
 }
 
 std::vector<std::string> ModelSpec::getParameterNames() const {

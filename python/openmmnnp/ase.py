@@ -72,6 +72,8 @@ class NNPCalculator(Calculator):
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self._model = NNPForce(model, charge=charge, multiplicity=multiplicity)
         self._spec = self._model.getModelSpec() if self._model.hasModelSpec() else None
+        if self._spec is not None and "mm_positions" in self._spec.inputs:
+            self._model.setMMCharges([], [])
         for name, value in (parameters or {}).items():
             self._model.addGlobalParameter(name, value)
         self._platform = platform

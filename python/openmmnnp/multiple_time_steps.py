@@ -67,8 +67,18 @@ def _minus(forces: list[openmm.Force]) -> openmm.Force:
     names = [f"cheap{i}" for i in range(len(forces))]
     total = openmm.CustomCVForce(f"-({'+'.join(names)})")
     for name, force in zip(names, forces, strict=True):
-        total.addCollectiveVariable(name, copy.deepcopy(force))
+        total.addCollectiveVariable(name, _alone(force))
     return total
+
+
+def _alone(force: openmm.Force) -> openmm.Force:
+    """A copy that defines its own parameters, since the other forces are not seen where it goes."""
+    copied = copy.deepcopy(force)
+    if NNPForce.isinstance(copied):
+        copied = NNPForce.cast(copied)
+        if copied.getScaleParameter() and copied.getScaleParameterDefaultValue() is None:
+            copied.setScaleParameter(copied.getScaleParameter(), 1.0)
+    return copied
 
 
 def _check(

@@ -177,7 +177,7 @@ class ModelSpec:
 
     def is_variable(self, output: str) -> bool:
         """Is it a named output, whose components may be collective variables?"""
-        return output in self.outputs and output not in ("energy", "forces") and "." not in output
+        return output in self.outputs and output not in ("energy", "forces", "mm_forces") and "." not in output
 
     @property
     def summed_output(self) -> str:

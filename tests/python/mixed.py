@@ -25,9 +25,9 @@ return 0.05 * torch.sum(apart * order.unsqueeze(0) * order.unsqueeze(1))
 """
 
 
-def springs(path: Path, **spec: Any) -> Path:
+def springs(path: Path, arguments: str = "positions", **spec: Any) -> Path:
     """A float64 model in nm and kJ/mol with springs between all atoms, whose stiffness depends on their order."""
-    scripted(_SPRINGS).save(str(path))
+    scripted(_SPRINGS, arguments).save(str(path))
     values = {"length_unit": "nm", "energy_unit": "kJ/mol", "dtype": "float64", "long_range": False}
     write_spec(path, ModelSpec("springs", **(values | spec)))
     return path

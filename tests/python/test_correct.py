@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from openmmnnp import NNPForce, createMixedSystem
 from openmmnnp.cli import main
 from openmmnnp.correct import cluster, engine
 from openmmnnp.correct.engine import Engine, group_by_lambda
+from openmmnnp.correct.options import CorrectOptions
 from openmmnnp.correct.prepare import Job
 from openmmnnp.correct.store import FORWARD, Frame, LegFolder, Table
 from openmmnnp.correct.table import KJ_PER_KCAL
@@ -322,6 +324,34 @@ def test_failures_are_tried_again_and_listed(
     assert not (tmp_path / "out" / "bad" / "complex" / "failure.txt").exists()
 
 
+def test_workers_with_many_threads_run_one_leg_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    running: list[str] = []
+
+    def run_leg(job: Job) -> None:
+        running.append(job.title)
+        print(job.title)
+        time.sleep(0.02)
+        assert running == [job.title]
+        running.remove(job.title)
+
+    monkeypatch.setattr(cluster, "run_leg", run_leg)
+    jobs = [Job("A", f"leg{k}", tmp_path / f"leg{k}", CorrectOptions()) for k in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda job: cluster.attempt(job, True), jobs)) == [("", False)] * 8
+    assert [(job.folder / "leg.log").read_text() for job in jobs] == [f"{job.title}\n" for job in jobs]
+
+
+def test_a_folder_that_can_not_be_read_hides_no_other(tmp_path: Path) -> None:
+    options = write_diatomics(tmp_path) | SHORT
+    old = Path(options["out"]) / "old" / "complex"
+    old.mkdir(parents=True)
+    (old / "leg.yaml").write_text("a: b")
+    assert main(words(options)) == 0
+    found = {result["ligand"]: result for result in read_results(options["out"])}
+    assert found["old"]["status"] == "failed" and "its leg.yaml can't be read" in found["old"]["remarks"]
+    assert [result["status"] for name, result in found.items() if name != "old"] == ["done"]
+
+
 def test_ligands_side_by_side_on_a_cluster(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="needs Dask: pip install 'openmm-nnp[dask]'")
     options = write_diatomics(tmp_path) | SHORT
@@ -397,7 +427,7 @@ def test_dynamics_that_blows_up(tmp_path: Path) -> None:
     )
     made.begin(Frame(np.array([[0.0, 0, 0], [0.15, 0, 0]]), None, None), 1, 0.0)
     made.step(300)
-    with pytest.raises(ValueError, match="^the positions are not finite any more: take a shorter --timestep"):
+    with pytest.raises(RuntimeError, match="^the positions are not finite any more: take a shorter --timestep"):
         made.frame()
 
 
@@ -405,5 +435,5 @@ def test_a_work_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Engine(diatomic(), openmm.VerletIntegrator(0.001), openmm.Platform.getPlatform("Reference"), {}, 300.0)
     monkeypatch.setattr(Engine, "slope", lambda self: float("nan"))
     monkeypatch.setattr(Engine, "context", property(lambda self: type("C", (), {"setParameter": lambda *_: None})()))
-    with pytest.raises(ValueError, match="^the work of a switch is nan kJ/mol: take a shorter --timestep"):
+    with pytest.raises(RuntimeError, match="^the work of a switch is nan kJ/mol: take a shorter --timestep"):
         made.switch(0.0, 1.0, 1)

@@ -84,8 +84,9 @@ def test_charge_must_be_that_of_the_region(model: Path) -> None:
     [
         {"elements": [1, 6, 8]},
         {"atomic_energies": {1: 0.0, 6: 0.0, 8: 0.0}, "inputs": ["positions", "atomic_numbers"]},
+        {"type_map": {"H": 0, "C": 1, "O": 2}, "inputs": ["positions", "types"]},
     ],
-    ids=["elements", "energies"],
+    ids=["elements", "energies", "types"],
 )
 def test_elements_must_be_known_to_the_model(spec: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "few.pt"
@@ -102,6 +103,24 @@ def test_link_atoms_must_be_known_to_the_model(tmp_path: Path) -> None:
     path = springs(tmp_path / "carbon.pt", elements=[6, 7, 8])
     with refused("holds the elements H, which the model"):
         createMixedSystem(*peptide()[:2], [10], path, linkAtoms="hydrogen", charge=0)
+
+
+def test_a_charge_that_the_model_does_not_take(model: Path) -> None:
+    tested = peptide()
+    nonbonded = next(f for f in tested.system.getForces() if isinstance(f, openmm.NonbondedForce))
+    charge, *rest = nonbonded.getParticleParameters(0)
+    nonbonded.setParticleParameters(0, charge + 1 * unit.elementary_charge, *rest)
+    with pytest.warns(UserWarning, match=r"the charge is 1 e, but the model 'springs' does not take it"):
+        createMixedSystem(*tested[:2], PEPTIDE, model)
+
+
+def test_one_region_with_a_long_range_model(tmp_path: Path) -> None:
+    inputs = ["positions", "box"]
+    far = springs(tmp_path / "far.pt", "positions, box", long_range=True, inputs=inputs)
+    tested = peptide(app.PME, box=2.0, nonbondedCutoff=0.7 * unit.nanometer)
+    mixed = createMixedSystem(*tested[:2], PEPTIDE, far)
+    with refused("holds 'NonbondedForce: images of the region', made for another region with a long-range model"):
+        createMixedSystem(tested.topology, mixed, PEPTIDE, far)
 
 
 def test_what_mechanical_embedding_refuses(model: Path) -> None:

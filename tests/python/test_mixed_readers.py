@@ -145,3 +145,16 @@ def test_pairs_of_any_expression(method: int, model: Path) -> None:
         for e in (Evaluation(mixed, in_nm(tested.positions)).at(0), Evaluation(tested.system, in_nm(tested.positions)))
     )
     assert found == pytest.approx(expected, rel=1e-9) and abs(expected) > 1
+
+
+def test_parameters_that_are_called_like_coordinates(model: Path) -> None:
+    tested = alanine_dipeptide(explicit=False)
+    force = openmm.CustomNonbondedForce("x1*x2/r+z1*z2*y; y=r^2")
+    force.addPerParticleParameter("x")
+    force.addComputedValue("z", "2*x")
+    system = openmm.System()
+    for i in range(22):
+        system.addParticle(tested.system.getParticleMass(i))
+        force.addParticle([0.3 * i])
+    system.addForce(force)
+    is_before_at_0_and_linear(TestedSystem(tested.topology, system, tested.positions), PEPTIDE, model)

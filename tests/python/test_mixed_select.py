@@ -69,6 +69,20 @@ def test_molecules_of_unknown_bond_orders_are_mentioned() -> None:
         topology.addBond(atoms[0], atom)
     with pytest.raises(ValueError, match=r"names no atoms \(1 molecules of unknown bond orders were not searched\)"):
         select(topology, "smarts C")
+    molecule = topology.addResidue("GOOD", topology.addChain())
+    ends = [topology.addAtom("C", app.element.carbon, molecule) for _ in range(2)]
+    topology.addBond(*ends, order=1)
+    with pytest.warns(UserWarning, match=r"may be incomplete \(1 molecules of unknown bond orders were not searched\)"):
+        assert select(topology, "smarts C") == (7, 8)
+
+
+def test_more_matches_than_rdkit_gives_unasked() -> None:
+    topology = app.Topology()
+    chain = topology.addResidue("LONG", topology.addChain())
+    atoms = [topology.addAtom("C", app.element.carbon, chain) for _ in range(1200)]
+    for first, second in zip(atoms, atoms[1:], strict=False):
+        topology.addBond(first, second, order=1)
+    assert select(topology, "smarts [#6]") == tuple(range(1200))
 
 
 @pytest.mark.parametrize("package, selection", [("rdkit", "smarts C"), ("mdtraj", "index 0")])

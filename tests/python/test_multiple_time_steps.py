@@ -74,6 +74,21 @@ def with_scale(path: Path) -> NNPForce:
     return force
 
 
+def test_cheap_force_whose_parameter_is_defined_elsewhere(models: dict[str, Path]) -> None:
+    """As the model of a mixed System that is interpolated."""
+    cheap, other = NNPForce(models["cheap"]), openmm.CustomExternalForce("0*s*x")
+    cheap.setScaleParameter("s", None)
+    other.addGlobalParameter("s", 1.0)
+    system = system_of(cheap, other)
+    addMultipleTimeSteps(system, NNPForce(models["expensive"]), cheap, substeps=2)
+    found = energy_and_forces(context_of(system, chain(), openmm.Platform.getPlatform("Reference")))
+    alone = system_of(NNPForce(models["expensive"]))
+    expected = energy_and_forces(context_of(alone, chain(), openmm.Platform.getPlatform("Reference")))
+    assert found[0] == pytest.approx(expected[0], rel=1e-9)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-7, atol=1e-6)
+
+
+
 CHEAP = {
     "a model": lambda path: NNPForce(path),
     "a scaled model": with_scale,

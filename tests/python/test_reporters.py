@@ -295,6 +295,17 @@ def test_uncertainty_stops_a_simulation_that_can_go_on(model: Path, tmp_path: Pa
     assert simulation.currentStep == first + 5
 
 
+def test_uncertainty_that_is_no_number_is_above_every_limit(save_scripted: Save, tmp_path: Path) -> None:
+    body = "return 50.0 * (positions**2).sum(), torch.log(0.0 * positions[0, 0] - 1)"
+    path = save_scripted(body, inputs=["positions"], outputs=["energy", "energy_std"])
+    simulation, frames = make_simulation(make_force(path)), tmp_path / "frames.xyz"
+    reporter = UncertaintyReporter(None, 1, warn=9.0, stop=9.0, harvest=9.0, frames=frames)
+    simulation.reporters.append(reporter)
+    with pytest.warns(UncertaintyWarning, match="energy_std is nan"), pytest.raises(UncertaintyError, match="is nan"):
+        simulation.step(3)
+    assert simulation.currentStep == 1 and frames.stat().st_size > 0
+
+
 def test_harvested_frames_are_extended_xyz(model: Path, tmp_path: Path) -> None:
     simulation, recorder = make_simulation(make_force(model)), Recorder(4)
     path, limit = tmp_path / "frames.xyz", 20.0

@@ -118,7 +118,8 @@ def _doubt(found: Estimate, halves_error: float) -> Doubt | None:
         return Doubt(SAMPLES, f"there are {fewest} independent samples of a state, and {LEAST_SAMPLES} are needed")
     apart = abs(found.halves[0] - found.halves[1])
     if not apart <= MOST_DRIFT * halves_error + _NEGLIGIBLE:
-        return Doubt(DRIFT, f"the two halves of the samples differ by {apart / halves_error:.1f} standard errors")
+        errors = apart / halves_error if halves_error else math.inf
+        return Doubt(DRIFT, f"the two halves of the samples differ by {errors:.1f} standard errors")
     return None
 
 

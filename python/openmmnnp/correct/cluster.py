@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from .prepare import Job
 from .store import FAILURE, LOG
 
 _NOT_AGAIN = (ValueError, ImportError)  # what users must mend
+_ONE_AT_A_TIME = threading.Lock()  # a worker of Dask may have many threads, but a process has one standard output
 
 
 class Outcome(NamedTuple):
@@ -33,6 +35,7 @@ def attempt(job: Job, to_log: bool) -> tuple[str, bool]:
     (job.folder / FAILURE).unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         if to_log:
+            stack.enter_context(_ONE_AT_A_TIME)
             log = stack.enter_context(open(job.folder / LOG, "a", encoding="utf-8", buffering=1))
             stack.enter_context(contextlib.redirect_stdout(log))
         try:

@@ -117,7 +117,7 @@ class Engine:
         return float(state.getEnergyParameterDerivatives()[LAMBDA])
 
     def frame(self) -> Frame:
-        """Where the dynamics is. Raises ValueError if it has blown up."""
+        """Where the dynamics is. Raises RuntimeError if it has blown up."""
         state = self.context.getState(positions=True, velocities=True)
         found = Frame(
             state.getPositions(asNumpy=True)._value,
@@ -125,7 +125,7 @@ class Engine:
             state.getPeriodicBoxVectors(asNumpy=True)._value if self._periodic else None,
         )
         if not np.isfinite(found.positions).all():
-            raise ValueError(
+            raise RuntimeError(
                 "the positions are not finite any more: take a shorter --timestep, or look at the model with "
                 "`openmm-nnp check`"
             )
@@ -154,7 +154,9 @@ class Engine:
                 self.step(1)
         work = width * math.fsum(slopes)
         if not math.isfinite(work):
-            raise ValueError(f"the work of a switch is {work} kJ/mol: take a shorter --timestep, or look at the model")
+            raise RuntimeError(
+                f"the work of a switch is {work} kJ/mol: take a shorter --timestep, or look at the model"
+            )
         return work, _means(slopes)
 
 

@@ -51,7 +51,7 @@ def correct(values: Mapping[str, Any]) -> int:
 
     write_report(out, found)
     _say(found, out)
-    return _status(found)
+    return _status([result for result in found if result.ligand in ligands])
 
 
 def read_ligands(values: Mapping[str, Any]) -> dict[str, CorrectOptions]:

@@ -69,7 +69,15 @@ class Result:
 def results(out: Path) -> list[Result]:
     """Of all ligands in a folder, by name."""
     ligands = sorted({path.parent.parent for leg in LEGS for path in out.glob(f"*/{leg}/*") if path.is_file()})
-    return [Result(path.name, {leg: leg_result(LegFolder(path / leg)) for leg in LEGS}) for path in ligands]
+    return [Result(path.name, {leg: _read(LegFolder(path / leg)) for leg in LEGS}) for path in ligands]
+
+
+def _read(folder: LegFolder) -> LegResult:
+    """A folder that can't be read is a leg that failed: it is not to hide the others."""
+    try:
+        return leg_result(folder)
+    except ValueError as error:
+        return LegResult(folder, None, FAILED, None, str(error))
 
 
 def leg_result(folder: LegFolder) -> LegResult:

@@ -10,7 +10,7 @@ from openmm import unit
 
 from .interpolate import LAMBDA
 from .links import LinkAtom
-from .region import Region
+from .region import COULOMB, Region
 from .table import listed
 
 
@@ -76,7 +76,7 @@ def _scaled_difference(full: openmm.NonbondedForce, bare: openmm.NonbondedForce)
     force.addCollectiveVariable("bare", _coulomb(bare))
     force.addGlobalParameter(LAMBDA, 1.0)
     force.addEnergyParameterDerivative(LAMBDA)
-    force.setName(f"{full.getName()}: Coulomb terms of the region")
+    force.setName(full.getName() + COULOMB)
     force.setForceGroup(full.getForceGroup())
     return force
 

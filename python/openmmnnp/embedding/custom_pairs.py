@@ -14,6 +14,7 @@ from .nonbonded import interacting_pairs
 from .region import Pair, Region
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_COORDINATE = re.compile(r"\b([xyz])([12])\b")  # of a particle, in the expression of a compound bond
 
 
 def scaled_custom_pairs(force: openmm.CustomNonbondedForce, region: Region) -> openmm.Force | None:
@@ -24,7 +25,7 @@ def scaled_custom_pairs(force: openmm.CustomNonbondedForce, region: Region) -> o
     names = [force.getPerParticleParameterName(k) for k in range(force.getNumPerParticleParameters())]
     scaled = openmm.CustomCompoundBondForce(2, times_lambda(_expression(force, names)))
     for name in [f"{name}{k}" for k in (1, 2) for name in names]:
-        scaled.addPerBondParameter(name)
+        scaled.addPerBondParameter(_no_coordinate(name))
     for k in range(force.getNumTabulatedFunctions()):
         scaled.addTabulatedFunction(force.getTabulatedFunctionName(k), copy.deepcopy(force.getTabulatedFunction(k)))
     for k in range(force.getNumGlobalParameters()):
@@ -54,7 +55,12 @@ def _expression(force: openmm.CustomNonbondedForce, names: list[str]) -> str:
             start = force.getSwitchingDistance().value_in_unit(unit.nanometer)
             energy = f"{energy}*select(step(r-{start}), 1+switch_t^3*(-10+switch_t*(15-6*switch_t)), 1)"
             definitions.append(f"switch_t=(r-{start})/{cutoff - start}")
-    return ";".join([energy, *(text.strip().rstrip(";") for text in definitions), "r=distance(p1,p2)"])
+    return _no_coordinate(";".join([energy, *(text.strip().rstrip(";") for text in definitions), "r=distance(p1,p2)"]))
+
+
+def _no_coordinate(text: str) -> str:
+    """With other names for parameters x, y and z of two particles, which are coordinates in a compound bond."""
+    return _COORDINATE.sub(r"\1_of_\2", text)
 
 
 def _definition(name: str, expression: str, names: list[str], particle: int) -> str:

@@ -6,7 +6,7 @@ import openmm
 
 from .interpolate import LAMBDA
 from .pairs import EWALD
-from .region import Region
+from .region import IMAGES, Region
 
 
 def minus_images(system: openmm.System, region: Region) -> list[openmm.Force]:
@@ -46,6 +46,6 @@ def _minus(images: openmm.Force, region: Region, original: openmm.Force) -> open
     if region.interpolate:
         force.addGlobalParameter(LAMBDA, 1.0)
         force.addEnergyParameterDerivative(LAMBDA)
-    force.setName(f"{original.getName()}: images of the region")
+    force.setName(original.getName() + IMAGES)
     force.setForceGroup(original.getForceGroup())
     return force

@@ -16,7 +16,7 @@ from .custom_pairs import scaled_custom_pairs
 from .interpolate import scaled_terms
 from .nonbonded import with_exclusions, with_zero_exceptions
 from .pairs import scaled_pairs
-from .region import Region, atomic_numbers, make_region, mm_charge, refuse_cut
+from .region import COULOMB, IMAGES, Region, atomic_numbers, make_region, mm_charge, refuse_cut
 from .table import RemovedTable, RemovedTerms
 
 # Forces that stay as they are: thermostats, barostats, implicit solvents, restraints to space or between groups.
@@ -168,6 +168,11 @@ def _without_region(force: openmm.Force, region: Region) -> openmm.Force:
         return with_exclusions(copy.deepcopy(force), region)
     if kind in _KEPT or _is_other_model(force, region):
         return copy.deepcopy(force)
+    if kind == "CustomCVForce" and force.getName().endswith((IMAGES, COULOMB)):
+        raise ValueError(
+            f"the System holds {force.getName()!r}, made for another region with a long-range model or electrostatic "
+            "embedding: a System can have one such region, so embed the other ones before it, or make the regions one"
+        )
     raise ValueError(
         f"the System holds a {kind} named {force.getName()!r}, which mechanical embedding does not understand: "
         "it can't tell which terms belong to the region. Remove it, or add it after the embedding if it is a bias"

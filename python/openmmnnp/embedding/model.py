@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import openmm
 from openmm import app
 
+from .._elements import ELEMENTS
 from ..force import NNPForce
 from ..spec import ModelSpec
 from .region import Region
@@ -25,6 +27,13 @@ def set_state(force: NNPForce, charge: int | None, multiplicity: int) -> None:
         force.setCharge(charge)
     if multiplicity != 1:
         force.setMultiplicity(multiplicity)
+    spec = _spec(force)
+    if force.getCharge() and spec is not None and "charge" not in spec.inputs:
+        warnings.warn(
+            f"the charge is {force.getCharge()} e, but the model {spec.name!r} does not take it: was it trained for "
+            "such molecules?",
+            stacklevel=3,
+        )
 
 
 def takes_box(force: NNPForce) -> bool:
@@ -39,6 +48,8 @@ def check_elements(force: NNPForce, numbers: Sequence[int]) -> None:
     """Raise ValueError for elements that the model's spec does not name, if it names any."""
     spec = _spec(force)
     known = set() if spec is None else set(spec.elements or spec.atomic_energies or spec.atomic_numbers or ())
+    if spec is not None and not known and set(spec.type_map or ()) <= set(ELEMENTS):
+        known = {ELEMENTS.index(symbol) + 1 for symbol in spec.type_map or ()}
     if known and (unknown := sorted(set(numbers) - known)):
         given, needed = (_symbols(sorted(z)) for z in (unknown, known))
         name = "" if spec is None else spec.name

@@ -12,6 +12,8 @@ from openmm import app, unit
 from .table import RemovedTerms, listed
 
 Pair = tuple[int, int]
+IMAGES, COULOMB = ": images of the region", ": Coulomb terms of the region"
+"""Ends of the names of forces that act through inner Contexts, which are made for one region."""
 
 
 @dataclass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from openmm import app
 
 _CHARGES = (0, 1, -1, 2, -2, 3, -3)  # in which order they are tried for a molecule of unknown bond orders
+_ALL = 2**31 - 1  # matches; RDKit stops at 1,000 otherwise
 _LARGEST = 200  # atoms of a molecule whose bond orders are looked for
 
 
@@ -30,6 +32,8 @@ def select(topology: app.Topology, selection: str) -> tuple[int, ...]:
         atoms = {atom.index for atom in topology.atoms() if atom.residue.name == rest.strip()}
     else:
         atoms = _by_mdtraj(topology, selection)
+    if atoms and note:
+        warnings.warn(f"the selection {selection!r} may be incomplete{note}: give the bonds their orders", stacklevel=2)
     if not atoms:
         names = {residue.name for residue in topology.residues()}
         residues = ", ".join(itertools.islice(sorted(names), 30))
@@ -128,7 +132,7 @@ def _matches(numbers: tuple[int, ...], bonds: Bonds, query: Any) -> list[int] | 
     molecule = _molecule(numbers, bonds)
     if molecule is None:
         return None
-    matched = {k for match in molecule.GetSubstructMatches(query) for k in match}
+    matched = {k for match in molecule.GetSubstructMatches(query, maxMatches=_ALL) for k in match}
     bonded = [(i, j) for a, b, _ in bonds for i, j in ((a, b), (b, a))]
     return sorted(matched | {j for i, j in bonded if i in matched and numbers[j] == 1})
 

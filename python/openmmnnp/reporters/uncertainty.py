@@ -34,7 +34,8 @@ class UncertaintyReporter:
     time that it is passed; above ``harvest`` the particles of the force are written to ``frames`` at each report, for
     labelling and training; above ``stop`` UncertaintyError ends ``Simulation.step()``, after the row and the frame were
     written: put this reporter last, so that the others have reported too. What is compared is the absolute value of an
-    output without dimensions, the largest of an output [n], and the longest row of one like forces [n, 3].
+    output without dimensions, the largest of an output [n], and the longest row of one like forces [n, 3]. What is not
+    a number is above every limit.
 
     Frames are extended XYZ in angstrom with ``step``, ``time`` (ps), ``model`` (its SHA-256 in short), the output and
     ``model_energy`` (both in eV). They hold no ``energy`` and no ``forces``, so that a training program has them
@@ -103,15 +104,15 @@ class UncertaintyReporter:
         value, step, time = largest(found.values), simulation.currentStep, state.getTime()._value
         if self._table is not None:
             self._table.append(step, time, [Output(found.name, found.unit, np.array(value))])
-        if self._frames is not None and value > self._harvest:
+        if self._frames is not None and not value <= self._harvest:
             keys = {found.name: in_ev(value, found.unit), "model_energy": in_ev(float(energy.values), energy.unit)}
             self._frames.write(step, time, self._reader.force, simulation.context, simulation.topology, keys)
         if self._warn is not None:
-            above, before = value > self._warn, self._warned
+            above, before = not value <= self._warn, self._warned
             self._warned = above
             if above and not before:
                 warnings.warn(_said(found, value, step, self._warn), UncertaintyWarning, stacklevel=2)
-        if self._stop is not None and value > self._stop:
+        if self._stop is not None and not value <= self._stop:
             raise UncertaintyError(
                 f"{_said(found, value, step, self._stop)}. The Simulation was stopped there: look at what the model "
                 "has not seen, and train it on such geometries (harvest=... collects them)"
