@@ -88,7 +88,6 @@ def test_cheap_force_whose_parameter_is_defined_elsewhere(models: dict[str, Path
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-7, atol=1e-6)
 
 
-
 CHEAP = {
     "a model": lambda path: NNPForce(path),
     "a scaled model": with_scale,
