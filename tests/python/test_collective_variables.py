@@ -457,6 +457,7 @@ def test_script_leaves_forces_to_autograd(shape_pt: Path) -> None:
     assert ModelSpec.from_json(spec.to_json()) == spec
 
 
+@pytest.mark.long
 def test_any_number_of_particles(tmp_path: Path, positions: np.ndarray) -> None:
     """A package for any number of particles, whose number of components does not depend on it."""
 
