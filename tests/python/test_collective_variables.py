@@ -165,7 +165,7 @@ def test_any_shape(
     np.testing.assert_allclose(output, np.reshape(expected, shape), rtol=tolerance)
 
 
-@pytest.fixture(scope="session", params=["pt", "pt2"])
+@pytest.fixture(scope="session", params=["pt", pytest.param("pt2", marks=pytest.mark.long)])
 def charges_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("charges") / f"charges.{request.param}"
     spec = ModelSpec("charges", "nm", "eV", "float64", outputs=["energy", "charges", "dipole"], particles=4)
