@@ -17,13 +17,13 @@ export OMP_NUM_THREADS ?= 1
 families := aimnet2 mace metatomic nequip torchmdnet
 packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
 
-.PHONY: help demo test test-long test-families lint install bench clean
+.PHONY: help demo test test-long test-families lint install bench bench-openmmtorch bench-parts bench-instructions clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
-	@echo "make bench  what NNPForce and its neighbor list cost beside a model, and of model families (an hour)"
+	@echo "make bench  every way of running a model in OpenMM side by side: README's tables (half an hour)"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
 $(bin)/.tools: pyproject.toml
@@ -81,16 +81,30 @@ test-families: install $(families:%=test-family-%)
 test-family-%: $(VENV)-%/.installed install
 	$(VENV)-$*/bin/python -m pytest -m long tests/python/families/test_$*.py
 
+# README's tables, also by openmm-torch after `make bench-openmmtorch`; PUBLISH=--publish puts them there.
+one_thread := OPENMM_CPU_THREADS=1 CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment)
 bench: install $(bin)/.tests
-	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py
-	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/overlap.py
-	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/neighbors.py
-	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/water.py
-	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/families.py message_passing
+	$(one_thread) $(bin)/python tests/benchmarks/bench.py $(PUBLISH) \
+	    $(addprefix --openmm-torch ,$(wildcard $(VENV)-openmmtorch/bin/python))
+
+# acellera-openmmtorch needs a torch with CUDA (7 GB), with or without a GPU.
+bench-openmmtorch:
+	$(PYTHON) -m venv $(VENV)-openmmtorch
+	$(VENV)-openmmtorch/bin/pip install --quiet acellera-openmmtorch==1.6 torch==2.10.0 openmm==8.6.1 numpy
+
+# The parts by themselves: OpenMM's kernels beside the model, neighbor lists, ANI-2x against its arithmetic, families.
+bench-parts: install $(bin)/.tests
+	$(one_thread) $(bin)/python tests/benchmarks/overlap.py
+	$(one_thread) $(bin)/python tests/benchmarks/neighbors.py
+	$(one_thread) $(bin)/python tests/benchmarks/families.py message_passing
 ifdef OPENMMNNP_TEST_DATA
 	$(bin)/python tests/benchmarks/ani.py $(OPENMMNNP_TEST_DATA)/ani-2x/ani-2x_8x
-	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/families.py ani2x
+	$(one_thread) $(bin)/python tests/benchmarks/families.py ani2x
 endif
+
+# Needs valgrind.
+bench-instructions: install $(bin)/.tests
+	$(bin)/python tests/benchmarks/instructions.py
 
 bench-family-%: $(VENV)-%/.installed install
 	OPENMM_CPU_THREADS=1 $(VENV)-$*/bin/python tests/benchmarks/families.py $*
@@ -100,4 +114,4 @@ bench-family-allegro: $(VENV)-nequip/.installed install
 	OPENMM_CPU_THREADS=1 $(VENV)-nequip/bin/python tests/benchmarks/families.py allegro
 
 clean:
-	rm -rf $(VENV) $(families:%=$(VENV)-%) build
+	rm -rf $(VENV) $(families:%=$(VENV)-%) $(VENV)-openmmtorch build

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform as machine
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -23,10 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from glue import ROOT, summary
+from timing import ROOT, summary, surroundings
 from torch import Tensor
 
-import openmmnnp
 from openmmnnp.atoms import Atoms
 from openmmnnp.export import export
 from openmmnnp.families import ani2x
@@ -153,12 +150,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(arguments.parameters, name, Path(folder), arguments.blocks) for name in arguments.dtypes]
-    results = {
-        "machine": {"processor": machine.processor() or machine.machine(), "cores": os.cpu_count()},
-        "versions": {"torch": torch.__version__, "openmmnnp": openmmnnp.__version__},
-        "load": os.getloadavg(),
-        "ejm_31": rows,
-    }
+    results = surroundings() | {"ejm_31": rows}
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 

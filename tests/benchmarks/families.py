@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 import warnings
@@ -35,9 +34,8 @@ import numpy as np
 import openmm
 import torch
 from family_models import FAMILIES, Model, build
-from glue import ROOT, summary
-from neighbors import surroundings
 from openmm import app, unit
+from timing import ROOT, memory, summary, surroundings
 from tqdm import tqdm
 
 import openmmnnp
@@ -226,29 +224,15 @@ def forces_of(result: Any) -> np.ndarray:
     return result() if callable(result) else result["forces"].double().numpy()
 
 
-def memory(subject: Subject, make: Callable[[Subject], Run]) -> float:
+def peak(subject: Subject, make: Callable[[Subject], Run]) -> float:
     """MiB by which the largest resident set grows while the case is set up and evaluated three times."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            Path("/proc/self/clear_refs").write_text("5")
-            before = resident("VmRSS")
-            run = make(subject)
-            for _ in range(3):
-                run()
-            os.write(writing, f"{(resident('VmHWM') - before) / 1024}".encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading) as pipe:
-        return float(pipe.read() or "nan")
 
+    def work() -> None:
+        run = make(subject)
+        for _ in range(3):
+            run()
 
-def resident(key: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1])
+    return memory(work)
 
 
 def measure(subject: Subject, name: str, seconds: float) -> list[dict[str, Any]]:
@@ -269,7 +253,7 @@ def measure(subject: Subject, name: str, seconds: float) -> list[dict[str, Any]]
         row["error"] = float(np.sqrt(((found - right) ** 2).mean() / (right**2).mean()))
         if not row["error"] < FORCE_ERROR[subject.model.spec.precision or subject.model.spec.dtype]:
             raise ValueError(f"{name}, {case}: forces are off by {row['error']:.1e} of their size")
-        row["MiB"] = memory(subject, make)
+        row["MiB"] = peak(subject, make)
         runs[row["case"]] = run
     times = interleaved(runs, seconds, name)
     for row in rows:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from glue import ROOT
+from timing import ROOT
 from torch import Tensor, nn
 
 import openmmnnp
@@ -68,7 +68,7 @@ def build(family: str, folder: Path, dtype: str, atoms: Callable[[openmmnnp.Mode
 def load(family: str, folder: Path, dtype: str) -> Loaded:
     """A module to compile."""
     if family == "message_passing":
-        from water import CUTOFF, MessagePassing
+        from potentials import CUTOFF, MessagePassing
 
         inputs = ["positions", "atomic_numbers", "edges", "shifts"]
         spec = openmmnnp.ModelSpec("message passing", "nm", "kJ/mol", dtype, inputs=inputs, elements=[1, 6, 7, 8])

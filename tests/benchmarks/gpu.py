@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 import openmm
 import torch
-from glue import SUBSET, Null, interleave, ligand_models, python_force, summary
+from potentials import SUBSET, Null
+from timing import interleave, summary
 
 import openmmnnp
 from openmmnnp.export import save_pt2
@@ -85,6 +86,33 @@ def null_package(folder: Path) -> Path:
     return path
 
 
+def ligand_package(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """The Tyk2 ligand's potential for CUDA, a geometry of it in angstrom [32, 3], its atomic numbers [32]."""
+    original = ROOT / "examples" / "tyk2" / "ejm_31.pt"
+    spec = openmmnnp.spec.read_spec(original)
+    assert spec is not None
+    module = torch.jit.load(str(original))
+    sys.path.insert(0, str(original.parent))
+    from potential import Committee, Potential
+
+    class Mean(Committee):
+        def forward(self, positions: torch.Tensor, atomic_numbers: torch.Tensor) -> torch.Tensor:
+            return self.members(positions, atomic_numbers).mean()
+
+    weights = module.state_dict()
+    eager = Mean(Potential(len(weights["members.embedding"])))
+    eager.load_state_dict({name: weights[name] for name in eager.state_dict()})
+    examples = [
+        {key: torch.tensor(value) for key, value in r.items() if key in spec.inputs} for r in spec.references[:2]
+    ]
+    for example in examples:
+        example["positions"] = example["positions"].to(torch.float32)
+    spec.references, spec.outputs, spec.output_units = [], ["energy"], {}
+    save_pt2(eager, spec, folder / "ligand.pt2", examples=examples, device="cuda")
+    positions = examples[0]["positions"].numpy()
+    return folder / "ligand.pt2", positions, examples[0]["atomic_numbers"].numpy()
+
+
 class Box:
     """The water box, minimized once, from which Contexts with different forces are made."""
 
@@ -133,6 +161,19 @@ def nnp_force(path: Path, particles: list[int], graphs: bool = True, numbers: li
     force.setCudaGraphs(graphs)
     if numbers is not None:
         force.setScaleParameter("s", 1e-12)  # the particles are water: the model is evaluated, and hardly felt
+    return force
+
+
+def python_force() -> openmm.Force:
+    """OpenMM's PythonForce that does next to nothing for the same particles."""
+    forces = np.zeros((SUBSET, 3))
+
+    def compute(state: openmm.State) -> tuple[float, np.ndarray]:
+        state.getPositions(asNumpy=True)
+        return 0.0, forces
+
+    force = openmm.PythonForce(compute)
+    force.setParticles(list(range(SUBSET)))
     return force
 
 
@@ -246,8 +287,8 @@ def main() -> None:
     null = null_package(arguments.work)
     results["null"] = measure(box, library, "null", null, np.random.rand(SUBSET, 3), None, arguments.blocks)
     save()
-    models, x, z = ligand_models(arguments.work, "cuda")
-    results["ligand"] = measure(box, library, "ligand", models["pt2"], x, z, arguments.blocks)
+    package, x, z = ligand_package(arguments.work)
+    results["ligand"] = measure(box, library, "ligand", package, x, z, arguments.blocks)
     save()
     print("results are in", out)
 

@@ -21,12 +21,9 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import datetime
-import importlib.metadata
 import itertools
 import json
 import os
-import platform as machine
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,12 +34,14 @@ from typing import Any
 import numpy as np
 import openmm
 import torch
+from potentials import CUTOFF, list_in_model
+from timing import surroundings
 from tqdm import tqdm
 
 import openmmnnp
 from openmmnnp.export import save_pt
 
-CUTOFF, SKIN, DENSITY = 0.5, 0.1, 100.0
+SKIN, DENSITY = 0.1, 100.0
 PAIR_BYTES = 48  # that lists of all pairs need
 MINIMUM_IMAGE = ("all distances in torch", "list inside a model")
 KEPT, REBUILT = "skin 0.1 nm, kept", "skin 0.1 nm, rebuilt"
@@ -65,17 +64,6 @@ def null_model(folder: Path) -> Path:
     far = {"edges": torch.zeros((2, 3)), "shifts": torch.ones((3, 3))}
     save_pt(Null(), spec, folder / "null.pt", examples=[{"positions": torch.rand(n, 3)} | far for n in (5, 6)])
     return folder / "null.pt"
-
-
-def list_in_model(x: torch.Tensor, box: torch.Tensor, cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Edges [2, e] and shifts [e, 3] in a rectangular box [3] of at least twice the cutoff, as a model finds them."""
-    i, j = torch.triu_indices(x.shape[0], x.shape[0], 1).unbind(0)
-    r = x[j] - x[i]
-    shifts = -box * torch.round(r / box)
-    r = r + shifts
-    near = torch.nonzero((r * r).sum(1) < cutoff * cutoff).squeeze(1)
-    i, j, shifts = i[near], j[near], shifts[near]
-    return torch.stack((torch.cat((i, j)), torch.cat((j, i)))), torch.cat((shifts, -shifts))
 
 
 def all_distances(x: torch.Tensor, box: torch.Tensor, cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -267,29 +255,6 @@ def short(value: float) -> str:
 
 def available_gib() -> float:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-
-
-def surroundings() -> dict[str, Any]:
-    """Hardware, versions and settings."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    packages = ("openmm", "openmm-nnp", "torch", "vesin", "numpy")
-    versions = {name: version(name) for name in packages}
-    settings = {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "OPENMM_", "CL_CONFIG_"))}
-    hardware = {"processor": (names or [machine.processor()])[0], "cores": os.cpu_count()}
-    return {
-        "date": datetime.date.today().isoformat(),
-        "hardware": hardware,
-        "versions": versions,
-        "environment": settings,
-    }
-
-
-def version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import openmm
 import torch
-from glue import interleave, stepper, summary
+from timing import interleave, stepper, summary
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 

@@ -1,6 +1,6 @@
 /**
  * A model in a bare C++ loop with torch's own interfaces: what MD with the same model is measured against.
- * Positions [n][3] float32 and atomic numbers [n] in; energy and forces out.
+ * Its inputs are given once, positions [n][3] first; energy and forces come out of each evaluation.
  */
 #include <chrono>
 #include <memory>
@@ -9,18 +9,17 @@
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
+#include <vector>
 
 namespace {
 
 struct BareLoop {
     std::unique_ptr<torch::inductor::AOTIModelPackageLoader> package;
     torch::jit::Module module;
-    torch::Tensor positions, numbers;
+    std::vector<torch::Tensor> inputs;
     double checksum = 0;
 
-    BareLoop(const std::string& path, int n, const float* x, const int64_t* z)
-        : positions(torch::from_blob(const_cast<float*>(x), {n, 3}).clone()),
-          numbers(torch::from_blob(const_cast<int64_t*>(z), {n}, torch::kInt64).clone()) {
+    explicit BareLoop(const std::string& path) {
         if (path.substr(path.size() - 4) == ".pt2")
             package = std::make_unique<torch::inductor::AOTIModelPackageLoader>(path, "model", true);
         else {
@@ -34,14 +33,17 @@ struct BareLoop {
 
     void evaluate() {
         if (package) {
-            checksum += package->run({positions, numbers})[0].item<double>();
+            checksum += package->run(inputs)[0].item<double>();
             return;
         }
         const torch::jit::GraphOptimizerEnabledGuard unspecialized(false);
-        const torch::Tensor x = positions.detach().requires_grad_();
-        const torch::Tensor energy = module.forward({x, numbers}).toTensor();
-        const auto forces = torch::autograd::grad({energy}, {x});
-        checksum += energy.item<double>() + forces[0].data_ptr<float>()[0];
+        const torch::Tensor x = inputs[0].detach().requires_grad_();
+        std::vector<torch::jit::IValue> given(inputs.begin(), inputs.end());
+        given[0] = x;
+        const torch::jit::IValue result = module.forward(std::move(given));
+        const torch::Tensor energy = result.isTuple() ? result.toTuple()->elements()[0].toTensor() : result.toTensor();
+        const torch::Tensor forces = torch::autograd::grad({energy}, {x})[0];
+        checksum += energy.item<double>() + forces.sum().item<double>();
     }
 };
 
@@ -49,9 +51,20 @@ struct BareLoop {
 
 extern "C" {
 
-__attribute__((visibility("default"))) void* bareLoopOpen(const char* path, int n, const float* positions,
-                                                          const int64_t* numbers) {
-    return new BareLoop(path, n, positions, numbers);
+__attribute__((visibility("default"))) void* bareLoopOpen(const char* path) {
+    return new BareLoop(path);
+}
+
+/** The next input: a copy of numbers of a dtype (0: float32, 1: float64, 2: int64, 3: int32) with these sizes. */
+__attribute__((visibility("default"))) void bareLoopGive(void* loop, void* data, int dtype, const int64_t* sizes,
+                                                         int dimensions) {
+    const torch::ScalarType types[] = {torch::kFloat32, torch::kFloat64, torch::kInt64, torch::kInt32};
+    const torch::IntArrayRef shape(sizes, dimensions);
+    static_cast<BareLoop*>(loop)->inputs.push_back(torch::from_blob(data, shape, types[dtype]).clone());
+}
+
+__attribute__((visibility("default"))) void bareLoopClose(void* loop) {
+    delete static_cast<BareLoop*>(loop);
 }
 
 /** Seconds for a number of evaluations. */

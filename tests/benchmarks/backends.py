@@ -1,0 +1,282 @@
+"""Every way of running a model in OpenMM that is installed, and the model by itself."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import openmm
+import torch
+from bare import BareLoop
+from peer import Peer
+from potentials import Evaluator, OwnList, OwnMolecule, Potential
+from session import MODEL_GROUP, Session
+from subjects import STEP, Subject
+from timing import memory
+
+import openmmnnp
+from openmmnnp.spec import ENERGY_UNITS, LENGTH_UNITS
+
+FORMATS = {".pt": "pt", ".pt2": "pt2", ".pt2, energy entry": "pt2-energy"}
+BARE = {"bare .pt2, C++ loop": "pt2", "bare .pt, C++ loop": "pt"}
+EAGER = "bare, eager, Python loop"
+NONE = "no model"
+
+
+class Unavailable(Exception):
+    """A backend that is not installed, or can't run this model."""
+
+
+class Runs(Protocol):
+    """What can be timed: a Session, its like in another process, or a model by itself."""
+
+    def run(self, steps: int) -> float: ...
+
+
+@dataclass
+class Bench:
+    """What is shared by the cases of one run."""
+
+    folder: Path
+    peer: Peer | None = None
+    made: dict[str, Path] = field(default_factory=dict)
+
+    def with_own_list(self, subject: Subject, potential: Potential) -> tuple[Path, bool]:
+        """The model with openmm-torch's contract, and whether it takes the box."""
+        numbers = torch.tensor(subject.numbers)
+        takes_box = "edges" in potential.spec.inputs
+        unit_of = ENERGY_UNITS[potential.spec.energy_unit]
+        if takes_box:
+            if subject.particles is not None:
+                raise Unavailable("no subset of this model")
+            module: torch.nn.Module = OwnList(numbers, subject.periodic)
+        else:
+            per_nm = 1 / LENGTH_UNITS[potential.spec.length_unit]
+            module = OwnMolecule(potential.module, torch.tensor(subject.indices), per_nm, unit_of)
+        path = self.folder / f"{potential.name}-{subject.system.getNumParticles()}-contract.pt"
+        torch.jit.script(module.eval()).save(str(path))
+        return path, takes_box
+
+
+# Forces
+
+
+def nnp_force(subject: Subject, potential: Potential, form: str) -> openmm.Force:
+    force = openmmnnp.NNPForce(potential.files[FORMATS[form]])
+    takes = "atomic_numbers" in potential.spec.inputs
+    numbers = list(subject.numbers) if takes or potential.spec.atomic_numbers else None
+    if subject.particles is None:
+        if numbers:
+            force.setAtomicNumbers(numbers)
+    else:
+        force.setParticles(subject.particles, atomicNumbers=numbers)
+    force.setUsesPeriodicBoundaryConditions(subject.periodic)
+    return force
+
+
+def python_force(subject: Subject, potential: Potential) -> openmm.Force:
+    """OpenMM's PythonForce with the model in eager mode, and a list of vesin's at each step if it takes edges."""
+    if potential.name == "null":
+        compute = functools.partial(_nothing, np.zeros((len(subject.indices), 3)))
+    else:
+        compute = InPython(subject.numbers, subject.periodic, potential)
+    force = openmm.PythonForce(compute)
+    force.setUsesPeriodicBoundaryConditions(subject.periodic)
+    if subject.particles is not None:
+        force.setParticles(subject.particles)
+    return force
+
+
+def _nothing(forces: np.ndarray, state: openmm.State) -> tuple[float, np.ndarray]:
+    state.getPositions(asNumpy=True)
+    return 0.0, forces
+
+
+class InPython:
+    """(State) -> energy in kJ/mol and forces in kJ/mol/nm."""
+
+    def __init__(self, numbers: Sequence[int], periodic: bool, potential: Potential) -> None:
+        self.spec, self.evaluator = potential.spec, potential.evaluator()
+        self.numbers, self.periodic, self.neighbors = np.array(numbers), periodic, None
+        if "edges" in self.spec.inputs:
+            import vesin
+
+            self.neighbors = vesin.NeighborList(cutoff=self.spec.cutoff, full_list=True, n_threads=1)
+
+    def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        nm = LENGTH_UNITS[self.spec.length_unit]
+        x = state.getPositions(asNumpy=True)._value / nm
+        box = state.getPeriodicBoxVectors(asNumpy=True)._value / nm if self.periodic else np.eye(3)
+        return self.evaluator(self.inputs(x, np.asarray(box)))
+
+    def inputs(self, x: np.ndarray, box: np.ndarray) -> dict[str, Any]:
+        given: dict[str, Any] = {"positions": x, "atomic_numbers": self.numbers}
+        if self.neighbors is not None:
+            pairs, cells = self.neighbors.compute(x, box, self.periodic, "PS")
+            order = np.argsort(pairs[:, 0], kind="stable")  # by center, as the plugin gives them
+            given |= {"edges": pairs[order].T.astype(np.int64), "shifts": cells[order] @ box}
+        return {name: given[name] for name in self.spec.inputs}
+
+
+def openmmml_forces(system: openmm.System, subject: Subject, potential: Potential) -> None:
+    """Add the model as openmm-ml does: ANI-2x by its own implementation, others through an ASE calculator."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from openmmml import MLPotential
+    except ImportError as error:
+        raise Unavailable(f"openmm-ml is not installed: {error}") from error
+    add = functools.partial(_implementation(MLPotential, potential), forceGroup=MODEL_GROUP)
+    if potential.name == "ANI-2x":
+        with _published_ani():
+            add(topology=subject.topology, system=system, atoms=subject.particles)
+    else:
+        add(topology=subject.topology, system=system, atoms=subject.particles, calculator=calculator(potential))
+
+
+def _implementation(potentials: Any, potential: Potential) -> Callable[..., None]:
+    found: Callable[..., None] = potentials("ani2x" if potential.name == "ANI-2x" else "ase")._impl.addForces
+    return found
+
+
+class _published_ani:
+    """TorchANI's constructor, with the parameters of the tests in place of a download."""
+
+    def __enter__(self) -> None:
+        import torchani
+        from potentials import ani_parameters
+
+        from openmmnnp.families import ani2x
+
+        self.before = torchani.models.ANI2x
+        torchani.models.ANI2x = lambda **_: ani2x._read("ani2x", ani_parameters(), None).to(torch.float32)
+
+    def __exit__(self, *_: object) -> None:
+        import torchani
+
+        torchani.models.ANI2x = self.before
+
+
+def calculator(potential: Potential) -> Any:
+    """An ASE calculator with the model in eager mode and a list of vesin's."""
+    import vesin
+    from ase import units
+    from ase.calculators.calculator import Calculator, all_changes
+
+    evaluator, spec = potential.evaluator(), potential.spec
+    nm = LENGTH_UNITS[spec.length_unit]
+    neighbors = vesin.NeighborList(cutoff=spec.cutoff, full_list=True, n_threads=1)
+
+    class Model(Calculator):
+        implemented_properties = ["energy", "forces"]
+
+        def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+            super().calculate(atoms, properties, system_changes)
+            periodic = bool(atoms.pbc.any())
+            x, box = 0.1 / nm * atoms.positions, 0.1 / nm * np.array(atoms.cell) if periodic else np.eye(3)
+            pairs, cells = neighbors.compute(x, box, periodic, "PS")
+            given = {"positions": x, "atomic_numbers": atoms.numbers}
+            given |= {"edges": pairs.T.astype(np.int64), "shifts": cells @ box}
+            energy, forces = evaluator(given)
+            kj = units.kJ / units.mol
+            self.results = {"energy": energy * kj, "forces": forces * kj / 10}
+
+    return Model()
+
+
+# Sessions
+
+
+def make_system(name: str, subject: Subject, potential: Potential) -> openmm.System:
+    """A copy of the subject's System with the model of a backend in force group 1."""
+    system = copy.deepcopy(subject.system)
+    if name == NONE:
+        return system
+    if name == "openmm-ml":
+        openmmml_forces(system, subject, potential)
+        return system
+    force = nnp_force(subject, potential, name) if name in FORMATS else python_force(subject, potential)
+    force.setForceGroup(MODEL_GROUP)
+    system.addForce(force)
+    return system
+
+
+def open_session(
+    name: str,
+    subject: Subject,
+    potential: Potential,
+    platform: str,
+    bench: Bench,
+    change: Callable[[openmm.System], Any] = lambda system: None,
+) -> Runs:
+    """A backend's Session, or the bare model. ``change`` adds to the System. Raises Unavailable."""
+    if name in BARE:
+        x, _, box = subject.start
+        inputs = potential.inputs(subject.numbers, x[subject.indices], subject.box(box))
+        tensors = list(potential.evaluator().tensors(inputs).values())
+        return BareLoop(potential.files[BARE[name]], tensors, bench.folder / "cpp")
+    if name == EAGER:
+        return EagerLoop(subject, potential)
+    if name == "openmm-torch":
+        if bench.peer is None:
+            raise Unavailable("needs an environment of its own: make bench-openmmtorch")
+        system = copy.deepcopy(subject.system)
+        change(system)
+        path, box = bench.with_own_list(subject, potential)
+        return bench.peer.session(openmm.XmlSerializer.serialize(system), path, box, platform, STEP, subject.start)
+    system = make_system(name, subject, potential)
+    change(system)
+    return Session(system, platform, STEP, subject.start)
+
+
+class EagerLoop:
+    """The module with autograd in a Python loop, the same inputs again and again."""
+
+    def __init__(self, subject: Subject, potential: Potential) -> None:
+        x, _, box = subject.start
+        inputs = potential.inputs(subject.numbers, x[subject.indices], subject.box(box))
+        self.evaluator = potential.evaluator()
+        self.tensors = self.evaluator.tensors(inputs)
+
+    def run(self, steps: int) -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.evaluator.eager.evaluate(self.tensors, ["energy", "forces"])
+        return time.perf_counter() - start
+
+
+def peak(name: str, subject: Subject, potential: Potential, platform: str, bench: Bench) -> float:
+    """MiB that a process grows at most by while a backend is set up and evaluated three times."""
+    if name == "openmm-torch":
+        if bench.peer is None:
+            raise Unavailable("needs an environment of its own: make bench-openmmtorch")
+        path, box = bench.with_own_list(subject, potential)
+        xml = openmm.XmlSerializer.serialize(subject.system)
+        return float(bench.peer.ask("memory", xml, str(path), box, platform, STEP, subject.start))
+
+    def work() -> None:
+        session = open_session(name, subject, potential, platform, bench)
+        for _ in range(3):
+            session.run(1)
+
+    return memory(work)
+
+
+def exact_forces(subject: Subject, potential: Potential) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The model in float64: positions [N, 3] and box [3, 3] in nm to forces [N, 3] in kJ/mol/nm."""
+    evaluator: Evaluator = potential.evaluator(torch.float64)
+
+    def find(x: np.ndarray, box: np.ndarray) -> np.ndarray:
+        inputs = potential.inputs(subject.numbers, x[subject.indices], subject.box(box))
+        forces = np.zeros(x.shape)
+        forces[subject.indices] = evaluator(inputs)[1]
+        return forces
+
+    return find

@@ -1,0 +1,43 @@
+"""The physics that a figure must pass to count: forces of the bare model, and an energy that drifts no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+FORCE_ERROR = 2e-5  # of the root mean square of the forces, in float32 against the model in float64
+ERRORS = 4.0  # standard errors by which drifts may differ
+LEAST_POINTS = 8  # for a slope
+
+Exact = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def force_error(session: Any, exact: Exact) -> float:
+    """Root mean square of the error of the model's forces where the session is, relative to the forces."""
+    x, box, forces = session.forces()
+    right = exact(x, box)
+    size = np.sqrt((right**2).mean())
+    off = np.sqrt(((forces - right) ** 2).mean())
+    return float(off / size) if size > 0 else float(off)
+
+
+def slope(energies: np.ndarray, interval: float, particles: int) -> tuple[float, float]:
+    """Drift of total energies [k] in kJ/mol, taken every ``interval`` ps, and its error, in kJ/mol/ps per particle."""
+    times = interval * np.arange(len(energies))
+    (drift, _), covariance = np.polyfit(times, energies, 1, cov=True)
+    return float(drift) / particles, float(np.sqrt(covariance[0, 0])) / particles
+
+
+def judge(row: dict[str, Any], control: dict[str, Any]) -> str:
+    """Why a figure does not count: forces, or a drift beyond that of the control, a peer in the same run. Else ""."""
+    error = row.get("force_error")
+    if error is not None and not error <= FORCE_ERROR:
+        return f"forces are off by {error:.1e} of their size"
+    if "drift" in row and "drift" in control:
+        (drift, uncertain), (other, others) = row["drift"], control["drift"]
+        allowed = abs(other) + ERRORS * float(np.hypot(uncertain, others))
+        if not abs(drift) <= allowed:
+            return f"energy drifts by {drift:.1e} kJ/mol/ps per particle, the control by {other:.1e}"
+    return ""
