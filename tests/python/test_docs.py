@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import shlex
 import shutil
@@ -32,6 +33,7 @@ from openmmnnp.cli import main
 from openmmnnp.correct.options import CorrectOptions
 from openmmnnp.export import save_pt
 from openmmnnp.simulate.demo import data_folder
+from openmmnnp.spec import ENERGY_UNITS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -144,6 +146,19 @@ def test_blocks_run(name: str, water: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 assert run(command) == 0, f"{name}: {command}"
         elif language == "python" and not (name == "README.md" and README_ELSEWHERE in text):
             exec(compile(text, name, "exec"), names)
+
+
+def test_program_of_the_cpp_page(water: Path) -> None:
+    """The project in examples/cpp is built as a stranger would, and gives the energy that Python gives."""
+    build = ["cmake", "-S", ROOT / "examples" / "cpp", "-B", water / "build", f"-DPython_EXECUTABLE={sys.executable}"]
+    for command in (build, ["cmake", "--build", water / "build"]):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    variables = os.environ | {"OPENMMNNP_TORCH_LIB": str(Path(torch.__file__).parent / "lib")}
+    program = [water / "build" / "evaluate", water / "model.pt"]
+    printed = subprocess.run(program, check=True, capture_output=True, text=True, env=variables).stdout
+    lengths = np.linalg.norm([[0.957, 0, 0], [-0.24, 0.927, 0]], axis=1)  # angstrom
+    assert float(printed.split()[0]) == pytest.approx(ENERGY_UNITS["eV"] * np.sum((lengths - 0.96) ** 2), rel=1e-5)
+    assert "usage" in subprocess.run(program[:1], capture_output=True, text=True, check=False).stderr
 
 
 def commands(text: str) -> list[str]:
