@@ -224,7 +224,7 @@ def test_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
     found = list(every_command())
-    assert len(found) > 50
+    assert len(found) > 40
     for page, command in found:
         words = [word for word in shlex.split(command.partition("||")[0]) if word != "..."]
         while "=" in words[0]:

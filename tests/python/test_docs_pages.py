@@ -17,7 +17,7 @@ import errors  # noqa: E402
 
 
 def test_links() -> None:
-    """Links within README lead to files and headings; those to other sites have a form that works."""
+    """Links lead to files and headings that exist; those to other sites have the form of a link."""
     for name, page in PAGES.items():
         text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for target in re.findall(r"\]\(([^)\s]*)\)", text):
