@@ -1,6 +1,6 @@
 """Runs the examples that draw the figures of this site, and writes the figures beside it: `make docs-figures`.
 
-python docs/figures.py [FOLDER], a folder for what the runs write [build/figures]; one core, about 20 minutes.
+python docs/figures.py [FOLDER], a folder for what the runs write [build/figures]; one core, a quarter of an hour.
 """
 
 from __future__ import annotations
