@@ -17,12 +17,14 @@ export OMP_NUM_THREADS ?= 1
 families := aimnet2 mace metatomic nequip torchmdnet
 packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
 
-.PHONY: help demo test test-long test-families lint install bench bench-openmmtorch bench-parts bench-instructions clean
+.PHONY: help demo test test-long test-families lint install docs docs-links docs-figures \
+    bench bench-openmmtorch bench-parts bench-instructions clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
+	@echo "make docs   build the documentation into build/docs (docs-links: and look at links to other sites)"
 	@echo "make bench  every way of running a model in OpenMM side by side: README's tables (half an hour)"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
@@ -59,7 +61,21 @@ lint: $(bin)/.tests
 	$(bin)/ruff format --check .
 	find csrc python tests \( -name '*.h' -o -name '*.cpp' \) | xargs $(bin)/clang-format --dry-run --Werror
 
-test: install $(bin)/.tests lint
+# Warnings are errors: links and anchors within the site, files that are included, docstrings.
+docs: $(bin)/.docs
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --quiet --strict
+
+docs-links: docs
+	$(bin)/linkchecker --check-extern --no-warnings build/docs/index.html
+
+docs-figures: install
+	$(bin)/python docs/figures.py
+
+$(bin)/.docs: docs/requirements.txt $(bin)/.tools
+	$(bin)/pip install --quiet --requirement $<
+	touch $@
+
+test: install $(bin)/.tests lint docs
 	$(bin)/mypy
 	$(opencl_environment) $(bin)/python -m pytest
 

@@ -16,6 +16,8 @@ class NeighborList:
     An edge is a center i, a neighbor j and a cell S of three integers with |r_ij| < cutoff, where
     r_ij = r_j - r_i + S @ box. Edges are sorted by (i, j, S). All lengths are in one unit, whichever.
 
+    Raises ValueError if a value is none of those below.
+
     Parameters
     ----------
     cutoff : float
@@ -27,8 +29,6 @@ class NeighborList:
         full: i -> j and j -> i; half: i < j, or i = j and the first number in S that is not 0 above 0
     small_box : "images" or "refuse"
         what to do in a box smaller than twice the cutoff: give several edges of one pair, or raise ValueError
-
-    Raises ValueError if a value is none of these.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Runs the code of a page in examples/, so that a page that is read also works."""
+"""Runs the code of a page in docs/, so that a page that is read also works."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from openmmnnp.models.ani_parameters import AniParameters  # noqa: E402
 from openmmnnp.spec import ENERGY_UNITS, read_spec  # noqa: E402
 from pages import run_page  # noqa: E402
 
-PAGE = Path(__file__).parents[2] / "examples" / "export" / "ani2x.md"
+PAGE = Path(__file__).parents[2] / "docs" / "models" / "ani2x.md"
 DATA = os.environ.get("OPENMMNNP_TEST_DATA")
 HARTREE = ENERGY_UNITS["hartree"]
 MIXED = (6, 1, 8, 7, 16, 9, 17, 1)

@@ -647,9 +647,9 @@ def test_command_checks_each_component(shape_pt: Path, tmp_path: Path) -> None:
     assert [verdict.state for verdict in check(path, groups=["gradient"])] == ["fail", "fail"]
 
 
-def test_readme_shows_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = next(b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "collectiveVariables" in b)
+def test_the_page_shows_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "collective_variables.md").read_text(encoding="utf-8")
+    code = next(b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "collectiveVariables" in b)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"system": system_of(n=3)}
     exec(code, names)

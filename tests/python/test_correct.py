@@ -381,7 +381,7 @@ def test_ligands_side_by_side_on_a_cluster(tmp_path: Path) -> None:
 
 
 def test_the_page(tmp_path: Path) -> None:
-    assert "exact -1.24" in run_page(Path(__file__).parents[2] / "examples" / "correct.md", tmp_path)
+    assert "exact -1.24" in run_page(Path(__file__).parents[2] / "docs" / "free_energies.md", tmp_path)
 
 
 # Pieces

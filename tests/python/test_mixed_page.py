@@ -9,7 +9,7 @@ import pytest
 
 from pages import run_page
 
-PAGE = Path(__file__).parents[2] / "examples" / "mixed_systems.md"
+PAGE = Path(__file__).parents[2] / "docs" / "mixed_systems.md"
 
 
 def test_page(tmp_path: Path) -> None:

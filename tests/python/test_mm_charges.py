@@ -550,9 +550,10 @@ def test_inspect_and_check(model: Path) -> None:
     assert {verdict.state for verdict in verdicts} == {"ok", "skipped"}  # no box
 
 
-def test_readme(tmp_path: Path, platform: Platform) -> None:
-    """README's lines for a model among charges, run as they are."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Charges around the particles")[2]
+def test_the_page(tmp_path: Path, platform: Platform) -> None:
+    """The lines of the page "Your own model" for a model among charges, run as they are."""
+    page = (ROOT / "docs" / "your_model.md").read_text(encoding="utf-8")
+    section = page.partition("## Charges around the particles")[2]
     names: dict[str, Any] = {"__name__": "readme"}
     path = tmp_path / "readme.py"
     path.write_text(section.split("```")[1].removeprefix("python\n"), encoding="utf-8")

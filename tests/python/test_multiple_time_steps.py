@@ -228,9 +228,9 @@ def test_what_is_refused(models: dict[str, Path]) -> None:
     attempt("'NonbondedForce' of the System is in the group 2", system_of(far), fresh, cheap, 2)
 
 
-def test_readme_shows_how(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (EXAMPLE.parents[1] / "README.md").read_text(encoding="utf-8")
-    code = next(b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "addMultipleTimeSteps" in b)
+def test_the_page_shows_how(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "multiple_time_steps.md").read_text(encoding="utf-8")
+    code = next(b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "addMultipleTimeSteps" in b)
     monkeypatch.chdir(models["cheap"].parent)
     names = {"system": system_of()}
     exec(code.replace(".pt2", ".pt"), names)

@@ -573,6 +573,6 @@ def test_residues_need_an_energy_for_each_particle(model: Path, tmp_path: Path) 
 
 
 def test_page(tmp_path: Path) -> None:
-    printed = run_page(TYK2.parent / "reporters.md", tmp_path)
+    printed = run_page(TYK2.parents[1] / "docs" / "reporters.md", tmp_path)
     assert "('step', 'time_ps', 'energy_kJ/mol', 'energy_std_kJ/mol')" in printed and printed.count(" eV\n") == 2
     assert steps(tmp_path / "outputs.npy") == steps(tmp_path / "uncertainty.csv") == [10, 20, 30, 40, 50]

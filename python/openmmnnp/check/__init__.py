@@ -45,6 +45,11 @@ def check(
 ) -> list[Verdict]:
     """Check a model file, and return what was found.
 
+    Of a model that gives collective variables and no energy, references and the gradient of each component are checked.
+
+    Raises ValueError or openmm.OpenMMException if the file is damaged, does not take the atoms, or there is no such
+    platform; whatever goes wrong later is a verdict.
+
     Parameters
     ----------
     path : model.pt2 or model.pt
@@ -52,11 +57,6 @@ def check(
     platform : where it is run
     groups : which of :data:`GROUPS` to check; "nve" takes half of the time
     progress : called with the name of a group before it is checked
-
-    Of a model that gives collective variables and no energy, references and the gradient of each component are checked.
-
-    Raises ValueError or openmm.OpenMMException if the file is damaged, does not take the atoms, or there is no such
-    platform; whatever goes wrong later is a verdict.
     """
     unknown = sorted(set(groups) - set(GROUPS))
     if unknown:

@@ -26,6 +26,9 @@ def createSystem(
 ) -> openmm.System:
     """Create a System that a model describes alone.
 
+    Raises ValueError if an atom has no element or one that the model does not know, or if the topology is periodic and
+    the model is not.
+
     Parameters
     ----------
     topology : openmm.app.Topology
@@ -38,9 +41,6 @@ def createSystem(
         spin multiplicity 2S+1
     removeCMMotion : bool
         add a CMMotionRemover
-
-    Raises ValueError if an atom has no element or one that the model does not know, or if the topology is periodic and
-    the model is not.
     """
     force = own_force(model)
     numbers = atomic_numbers(topology, range(topology.getNumAtoms()))
@@ -87,6 +87,9 @@ def createMixedSystem(
 
     Neither `system` nor `model` is modified. Arguments and results are those of openmm-ml's createMixedSystem.
 
+    Raises ValueError for a region, a System or a model that does not fit, see the text of each; warns of what is seldom
+    meant.
+
     Parameters
     ----------
     topology : openmm.app.Topology
@@ -118,9 +121,6 @@ def createMixedSystem(
     linkAtoms : str or mapping
         "error" refuses a region that cuts bonds, and lists them. "hydrogen" puts a hydrogen on each, as far from the
         region's atom as the sum of the covalent radii; {(inside, outside): length} gives other distances.
-
-    Raises ValueError for a region, a System or a model that does not fit, see the text of each; warns of what is seldom
-    meant.
     """
     links = wants_links(linkAtoms)
     if embedding not in ("mechanical", "electrostatic"):

@@ -32,6 +32,13 @@ def export(
 ) -> ModelSpec:
     """Save a model for :class:`openmmnnp.NNPForce`, compare what was saved with it, and return the spec as written.
 
+    A model of collective variables alone returns them as its first output, [] or [k], and its ``energy_unit`` is "1":
+    ``ModelSpec("angles", "nm", "1", "float32", outputs=["angles"], output_units={"angles": "radian"})``. Outputs of a
+    potential are named in ``collective_variables``. A package gives the forces of all components in the same graph.
+
+    Raises ValueError if the model does not do what the spec says, can't be compiled, or gives other results once
+    saved; nothing is written then.
+
     Parameters
     ----------
     model : module whose forward takes ``spec.inputs`` in their order and returns the energy [], or a tuple or dict of
@@ -47,13 +54,6 @@ def export(
     threads : number of CPU threads to compile for (".pt2"), None being any; for 1 it can be twice as fast
     options : for inductor, with our own
     progress : say on the standard error what is done
-
-    A model of collective variables alone returns them as its first output, [] or [k], and its ``energy_unit`` is "1":
-    ``ModelSpec("angles", "nm", "1", "float32", outputs=["angles"], output_units={"angles": "radian"})``. Outputs of a
-    potential are named in ``collective_variables``. A package gives the forces of all components in the same graph.
-
-    Raises ValueError if the model does not do what the spec says, can't be compiled, or gives other results once
-    saved; nothing is written then.
     """
     suffix = Path(path).suffix.removeprefix(".")
     kind = suffix if format is None else format

@@ -27,11 +27,11 @@ class SwitchedCharges(nn.Module):
 
     and give the same ``cutoff`` as ``mm_cutoff`` in the spec. It can be traced and scripted.
 
+    Raises ValueError unless 0 <= switch < cutoff.
+
     Parameters
     ----------
     switch, cutoff : distances in the model's length unit, 0 <= switch < cutoff
-
-    Raises ValueError if they are not so.
     """
 
     def __init__(self, switch: float, cutoff: float) -> None:

@@ -49,6 +49,9 @@ class OutputReporter:
     ) -> None:
         """Make a reporter.
 
+        Raises ValueError for another kind of file; the first step raises it if the force or an output is not there, or
+        if a file that is appended to has other columns.
+
         Parameters
         ----------
         file : path of a ``.csv`` or ``.npy`` file
@@ -57,9 +60,6 @@ class OutputReporter:
         force : the NNPForce to read, if the System holds several
         append : go on with the file; rows of steps after the Simulation's ``currentStep`` are removed whenever a run
             goes back, as from a checkpoint. Without it the file is begun anew.
-
-        Raises ValueError for another kind of file; the first step raises it if the force or an output is not there, or
-        if a file that is appended to has other columns.
         """
         self._interval = checked_interval(reportInterval)
         self._outputs = [outputs] if isinstance(outputs, str) else list(outputs)

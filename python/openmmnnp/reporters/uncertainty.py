@@ -57,6 +57,8 @@ class UncertaintyReporter:
     ) -> None:
         """Make a reporter.
 
+        Raises ValueError if there is nothing to do, or if ``harvest`` and ``frames`` do not come together.
+
         Parameters
         ----------
         file : path of a table, ``.csv`` or ``.npy``, of the value at each report; None for no table
@@ -67,8 +69,6 @@ class UncertaintyReporter:
         force : the NNPForce to read, if the System holds several
         append : go on with the files; rows and frames of steps after the Simulation's ``currentStep`` are removed
             whenever a run goes back, as from a checkpoint. Without it the files are begun anew.
-
-        Raises ValueError if there is nothing to do, or if ``harvest`` and ``frames`` do not come together.
         """
         if (harvest is None) != (frames is None):
             raise ValueError("harvest=LIMIT and frames=FILE go together: give both, or neither")

@@ -245,5 +245,5 @@ def test_wrong_files(tmp_path):
 
 
 def test_page(tmp_path):
-    page = Path(__file__).parents[3] / "examples" / "export" / "aimnet2.md"
+    page = Path(__file__).parents[3] / "docs" / "models" / "aimnet2.md"
     assert "kJ/mol" in run_page(page, tmp_path)

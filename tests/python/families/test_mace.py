@@ -84,9 +84,9 @@ def keep_default_dtype() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder in which the page examples/export/mace.md ran, and what it printed."""
+    """The folder in which the page docs/models/mace.md ran, and what it printed."""
     folder = tmp_path_factory.mktemp("page")
-    return folder, run_page(Path(__file__).parents[3] / "examples" / "export" / "mace.md", folder)
+    return folder, run_page(Path(__file__).parents[3] / "docs" / "models" / "mace.md", folder)
 
 
 @pytest.fixture(scope="module", params=["float64", "float32"])

@@ -24,7 +24,7 @@ from openmmnnp.families import metatomic as family
 from openmmnnp.spec import ENERGY_UNITS, read_spec, write_spec
 from pages import run_page
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "export"
+PAGES = Path(__file__).parents[3] / "docs" / "models"
 EV = ENERGY_UNITS["eV"]
 NUMBERS = [8, 1, 1, 6, 1, 1, 1, 1, 8, 6]
 BOX = np.array([[6.4, 0, 0], [-1.1, 6.1, 0], [0.9, 1.3, 5.8]])
@@ -213,7 +213,7 @@ def test_runs_without_python(
 
 @pytest.mark.long
 def test_page(metatomic: Any, libraries: str, tmp_path: Path) -> None:
-    printed = run_page(EXAMPLES / "metatomic.md", tmp_path, OPENMMNNP_EXTENSIONS=libraries)
+    printed = run_page(PAGES / "metatomic.md", tmp_path, OPENMMNNP_EXTENSIONS=libraries)
     assert "energy" in printed
 
 

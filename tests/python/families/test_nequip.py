@@ -28,7 +28,7 @@ from ase.build import molecule  # noqa: E402
 
 pytestmark = pytest.mark.long
 
-PAGE = Path(__file__).parents[3] / "examples" / "export" / "nequip.md"
+PAGE = Path(__file__).parents[3] / "docs" / "models" / "nequip.md"
 EV, ANGSTROM = ENERGY_UNITS["eV"], 0.1
 TRICLINIC = np.array([[6.3, 0.0, 0.0], [1.1, 6.1, 0.0], [-1.4, 0.9, 6.7]])
 NEQUIP = """\

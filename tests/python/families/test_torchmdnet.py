@@ -305,5 +305,5 @@ def test_wrong_files(tmp_path):
 
 
 def test_page(tmp_path):
-    page = Path(__file__).parents[3] / "examples" / "export" / "torchmdnet.md"
+    page = Path(__file__).parents[3] / "docs" / "models" / "torchmdnet.md"
     assert "kJ/mol" in run_page(page, tmp_path)
