@@ -17,7 +17,7 @@ import torch
 from bare import BareLoop
 from peer import Peer
 from potentials import Evaluator, OwnList, OwnMolecule, Potential
-from session import MODEL_GROUP, Session
+from session import MODEL_GROUP, NVE, Session
 from subjects import STEP, Subject
 from timing import memory
 
@@ -209,14 +209,9 @@ def make_system(name: str, subject: Subject, potential: Potential) -> openmm.Sys
 
 
 def open_session(
-    name: str,
-    subject: Subject,
-    potential: Potential,
-    platform: str,
-    bench: Bench,
-    change: Callable[[openmm.System], Any] = lambda system: None,
+    name: str, subject: Subject, potential: Potential, platform: str, bench: Bench, mode: str = NVE
 ) -> Runs:
-    """A backend's Session, or the bare model. ``change`` adds to the System. Raises Unavailable."""
+    """A backend's Session, or the bare model. Raises Unavailable."""
     if name in BARE:
         x, _, box = subject.start
         inputs = potential.inputs(subject.numbers, x[subject.indices], subject.box(box))
@@ -227,13 +222,10 @@ def open_session(
     if name == "openmm-torch":
         if bench.peer is None:
             raise Unavailable("needs an environment of its own: make bench-openmmtorch")
-        system = copy.deepcopy(subject.system)
-        change(system)
         path, box = bench.with_own_list(subject, potential)
-        return bench.peer.session(openmm.XmlSerializer.serialize(system), path, box, platform, STEP, subject.start)
-    system = make_system(name, subject, potential)
-    change(system)
-    return Session(system, platform, STEP, subject.start)
+        xml = openmm.XmlSerializer.serialize(subject.system)
+        return bench.peer.session(xml, path, box, platform, STEP, subject.start, mode)
+    return Session(make_system(name, subject, potential), platform, STEP, subject.start, mode)
 
 
 class EagerLoop:
@@ -259,7 +251,7 @@ def peak(name: str, subject: Subject, potential: Potential, platform: str, bench
             raise Unavailable("needs an environment of its own: make bench-openmmtorch")
         path, box = bench.with_own_list(subject, potential)
         xml = openmm.XmlSerializer.serialize(subject.system)
-        return float(bench.peer.ask("memory", xml, str(path), box, platform, STEP, subject.start))
+        return float(bench.peer.ask("memory", xml, str(path), box, platform, STEP, subject.start, NVE))
 
     def work() -> None:
         session = open_session(name, subject, potential, platform, bench)

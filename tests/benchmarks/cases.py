@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-MEASURED = ("step", "glue", "energy", "xml", "create", "minimize", "scaled to zero", "cold start")
+MEASURED = ("step", "glue", "energy", "barostat", "xml", "create", "minimize", "scaled to zero", "cold start")
 
 
 @dataclass(frozen=True)

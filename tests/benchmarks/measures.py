@@ -17,7 +17,7 @@ from backends import BARE, EAGER, FORMATS, NONE, Bench, Unavailable, exact_force
 from cases import Case
 from gates import LEAST_POINTS, force_error, judge, slope
 from potentials import Potential
-from session import Session
+from session import ENERGIES, NPT, NVE, Session
 from subjects import STEP, SUBJECTS, Subject, lattice
 from timing import interleave, summary
 from tqdm import tqdm
@@ -32,12 +32,7 @@ Sessions = dict[str, Any]
 
 
 def open_all(
-    case: Case,
-    platform: str,
-    subject: Subject,
-    potential: Potential,
-    bench: Bench,
-    change: Callable[[openmm.System], Any] = lambda system: None,
+    case: Case, platform: str, subject: Subject, potential: Potential, bench: Bench, mode: str = NVE
 ) -> tuple[Sessions, list[Row]]:
     """Sessions by backend, and a row for each backend, with the reason where it can't run."""
     sessions: Sessions = {}
@@ -47,7 +42,7 @@ def open_all(
         row["particles"] = subject.system.getNumParticles()
         rows.append(row)
         try:
-            sessions[name] = open_session(name, subject, potential, platform, bench, change)
+            sessions[name] = open_session(name, subject, potential, platform, bench, mode)
             sessions[name].run(2)
         except Unavailable as error:
             row["missing"] = str(error)
@@ -152,26 +147,29 @@ def _difference(session: Any, steps: int) -> float:
 
 
 def energy(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
-    """Time of an energy without forces, as a Monte Carlo barostat asks for."""
-    return _calls(case, platform, potential, bench, "energies", 1e3)
+    """Time of an energy without forces, as a CustomIntegrator asks for it."""
+    return _calls(case, platform, potential, bench, "run", ENERGIES)
+
+
+def barostat(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
+    """Time of a step with a trial move of MonteCarloBarostat."""
+    return _calls(case, platform, potential, bench, "run", NPT)
 
 
 def xml(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
     """Time to write the System as XML and to read it."""
-    return _calls(case, platform, potential, bench, "xml", 1e3)
+    return _calls(case, platform, potential, bench, "xml")
 
 
 def create(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
     """Time to make a Context, with its first forces, of a model that another Context has in use."""
-    return _calls(case, platform, potential, bench, "create", 1e3)
+    return _calls(case, platform, potential, bench, "create")
 
 
-def _calls(
-    case: Case, platform: str, potential: Potential, bench: Bench, call: str, scale: float, *more: Any
-) -> list[Row]:
+def _calls(case: Case, platform: str, potential: Potential, bench: Bench, call: str, mode: str = NVE) -> list[Row]:
     """Time of a Session's method."""
     subject = SUBJECTS[case.system]()
-    sessions, rows = open_all(case, platform, subject, potential, bench)
+    sessions, rows = open_all(case, platform, subject, potential, bench, mode)
     exact = exact_forces(subject, potential)
     for row in rows:
         if row["backend"] in sessions and row["backend"] != NONE:
@@ -179,7 +177,7 @@ def _calls(
             row["fault"] = judge(row, {})
     callers = {name: _Caller(getattr(session, call)) for name, session in sessions.items()}
     times, _ = rounds(callers, case.seconds, f"{case.name}, {platform}")
-    fill(rows, times, "ms", scale)
+    fill(rows, times, "ms", 1e3)
     return rows
 
 
@@ -279,6 +277,7 @@ MEASURES: dict[str, Callable[[Case, str, Potential, Bench], list[Row]]] = {
     "step": step,
     "glue": glue,
     "energy": energy,
+    "barostat": barostat,
     "xml": xml,
     "create": create,
     "minimize": minimize,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-CALLS = ("create", "energies", "forces", "memory", "minimize", "restart", "run", "total", "use_model", "xml")
+CALLS = ("create", "forces", "memory", "minimize", "restart", "run", "total", "use_model", "xml")
 
 
 class Peer:
@@ -46,10 +46,10 @@ class Peer:
         return answer
 
     def session(
-        self, xml: str, model: Path, periodic: bool, platform: str, step: float, start: Sequence[np.ndarray]
+        self, xml: str, model: Path, periodic: bool, platform: str, step: float, start: Sequence[np.ndarray], mode: str
     ) -> PeerSession:
         """A Session with the model's TorchForce; only the latest one works."""
-        self.ask("open", xml, str(model), periodic, platform, step, start)
+        self.ask("open", xml, str(model), periodic, platform, step, start, mode)
         return PeerSession(self)
 
     def close(self) -> None:
@@ -69,7 +69,9 @@ class PeerSession:
         return lambda *arguments: self._peer.ask(name, *arguments)
 
 
-def open_session(xml: str, model: str, periodic: bool, platform: str, step: float, start: Sequence[np.ndarray]) -> Any:
+def open_session(
+    xml: str, model: str, periodic: bool, platform: str, step: float, start: Sequence[np.ndarray], mode: str
+) -> Any:
     import openmm
     import openmmtorch
     from session import MODEL_GROUP, Session
@@ -79,7 +81,7 @@ def open_session(xml: str, model: str, periodic: bool, platform: str, step: floa
     force.setUsesPeriodicBoundaryConditions(periodic)
     force.setForceGroup(MODEL_GROUP)
     system.addForce(force)
-    return Session(system, platform, step, start)
+    return Session(system, platform, step, start, mode)
 
 
 def serve() -> None:

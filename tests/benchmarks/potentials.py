@@ -107,7 +107,9 @@ class OwnMolecule(nn.Module):
         self.register_buffer("particles", particles)
 
     def forward(self, positions: Tensor) -> Tensor:
-        return self.unit * self.model(positions[self.particles].to(torch.float32) * self.per_nm)
+        x = positions[self.particles]
+        x = x - x[:1].detach()  # or float32 would round positions far from the origin
+        return self.unit * self.model(x.to(torch.float32) * self.per_nm)
 
 
 @dataclass(frozen=True)

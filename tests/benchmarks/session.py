@@ -15,6 +15,7 @@ from openmm import unit
 
 MODEL_GROUP = 1
 BOTH = {0, MODEL_GROUP}
+NVE, NPT, ENERGIES = "NVE", "NPT", "energies"
 
 
 class Session:
@@ -26,11 +27,17 @@ class Session:
     platform : name
     step : ps
     start : positions [n, 3] in nm, velocities [n, 3] in nm/ps, box [3, 3] in nm
+    mode : NVE; NPT, with a barostat's trial move in every step; or ENERGIES: each step moves particles by about 1e-6 nm
+        and asks for the energy alone
     """
 
-    def __init__(self, system: openmm.System, platform: str, step: float, start: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, system: openmm.System, platform: str, step: float, start: Sequence[np.ndarray], mode: str = NVE
+    ) -> None:
         self.system = system  # the Context does not keep it
-        self.integrator = openmm.VerletIntegrator(step)
+        if mode == NPT:
+            system.addForce(openmm.MonteCarloBarostat(1, 300, 1))
+        self.integrator = self._energies() if mode == ENERGIES else openmm.VerletIntegrator(step)
         self.integrator.setConstraintTolerance(1e-7)
         self.context = openmm.Context(system, self.integrator, openmm.Platform.getPlatformByName(platform))
         self.start = start
@@ -73,15 +80,6 @@ class Session:
         openmm.LocalEnergyMinimizer.minimize(self.context, 1e-3, iterations)
         return time.perf_counter() - start
 
-    def energies(self, count: int) -> float:
-        """Seconds for as many energies without forces, positions being set each time."""
-        positions = self.start[0]
-        start = time.perf_counter()
-        for i in range(count):
-            self.context.setPositions(positions + 1e-6 * (i % 2))
-            self.context.getState(energy=True)
-        return time.perf_counter() - start
-
     def set_parameter(self, name: str, value: float) -> None:
         self.context.setParameter(name, value)
 
@@ -102,6 +100,14 @@ class Session:
         for _ in range(count):
             openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(self.system))
         return time.perf_counter() - start
+
+    @staticmethod
+    def _energies() -> openmm.Integrator:
+        integrator = openmm.CustomIntegrator(0.001)
+        integrator.addGlobalVariable("e", 0)
+        integrator.addComputePerDof("x", "x + 1e-6*gaussian")
+        integrator.addComputeGlobal("e", "energy")
+        return integrator
 
     @staticmethod
     def _coordinates(state: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -183,6 +183,22 @@ def test_model_is_evaluated_at_scale_zero_for_its_derivative(
     assert counts(force, context)[2] == 0
 
 
+def test_no_forces_are_computed_at_scale_zero(
+    platform: Platform, make_context: MakeContext, positions: np.ndarray, tolerance: float
+) -> None:
+    force = NNPForce(scripted("return (positions**2).sum(), float('nan') * positions"))
+    force.setOutputsForces(True)
+    force.setScaleParameter("scale", 0.0)
+    force.addEnergyParameterDerivative("scale")
+    context = make_context(platform, force, positions)
+    found, forces = energy_and_forces(context)
+    assert found == 0 and np.all(forces == 0)
+    assert derivatives(context) == {"scale": pytest.approx(np.sum(positions**2), rel=tolerance)}
+    context.setParameter("scale", 1.0)
+    with pytest.raises(openmm.OpenMMException, match="force on particle 0 is"):
+        energy_and_forces(context)
+
+
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
 def test_scale_that_is_not_a_number(
     platform: Platform, harmonic: Path, make_context: MakeContext, positions: np.ndarray, tolerance: float, scale: float

@@ -148,7 +148,7 @@ double CommonCalcNNPForceKernel::finishWithOthers() {
 
 void CommonCalcNNPForceKernel::begin(bool includeForces, bool includeEnergy, double factor) {
     abandon();
-    withForces = includeForces;
+    withForces = includeForces && factor != 0; // at 0 the energy alone is of use, for the derivative by the factor
     withEnergy = includeEnergy;
     scale = factor;
     gather();

@@ -25,15 +25,16 @@ void ReferenceCalcNNPForceKernel::initialize(const OpenMM::System&, const NNPFor
 
 double ReferenceCalcNNPForceKernel::execute(OpenMM::ContextImpl&, bool includeForces, bool includeEnergy,
                                             double scale) {
+    const bool withForces = includeForces && scale != 0; // at 0 the energy alone is of use, for the derivative by it
     clock.start();
     gatherInputs();
     clock.stop(StageClock::Gather);
     force->findNeighbors();
     force->chooseCharges(*dataOf(context).positions, dataOf(context).periodicBoxVectors);
     clock.stop(StageClock::Neighbors);
-    force->run(includeForces);
+    force->run(withForces);
     clock.stop(StageClock::Evaluate);
-    if (includeForces)
+    if (withForces)
         scatterForces(scale);
     clock.stop(StageClock::Scatter);
     const double energy = accumulate(*force, scale, *dataOf(context).energyParameterDerivatives);

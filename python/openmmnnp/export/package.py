@@ -104,9 +104,10 @@ def save_pt2(
     collective variables are added to the outputs if absent; the energy becomes float64. The module is not changed.
     ``examples`` are as for :func:`references`; the compiled model is compared with the module for these and for those
     in ``also``, which are not kept. If the number of particles is dynamic, one of all must have four particles or more.
-    With ``energy_entry`` the file holds a second graph without derivatives, which serves calls for the energy alone (a
-    barostat makes them) and holds the weights once more. ``threads`` is the number of CPU threads that the package is
-    compiled for, None being any: for 1, sums over edges need no atomic operations, which can double the speed.
+    With ``energy_entry`` the file holds a second graph without derivatives, which serves calls for the energy alone
+    (a CustomIntegrator makes them, OpenMM's barostats and getState() do not) and holds the weights once more.
+    ``threads`` is the number of CPU threads that the package is compiled for, None being any: for 1, sums over edges
+    need no atomic operations, which can double the speed.
     ``options`` are given to inductor with our own.
 
     The library is tied to the device and to the instruction set of the compiling CPU.
