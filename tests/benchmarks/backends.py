@@ -127,26 +127,31 @@ class InPython:
 
 def openmmml_forces(system: openmm.System, subject: Subject, potential: Potential) -> None:
     """Add the model as openmm-ml does: ANI-2x by its own implementation, others through an ASE calculator."""
+    add = functools.partial(_implementation(potential), forceGroup=MODEL_GROUP)
+    if potential.name == "ANI-2x":
+        with published_ani():
+            add(topology=subject.topology, system=system, atoms=subject.particles)
+    else:
+        add(topology=subject.topology, system=system, atoms=subject.particles, calculator=calculator(potential))
+
+
+def ml_potential() -> Any:
+    """openmm-ml's MLPotential. Raises Unavailable."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from openmmml import MLPotential
     except ImportError as error:
         raise Unavailable(f"openmm-ml is not installed: {error}") from error
-    add = functools.partial(_implementation(MLPotential, potential), forceGroup=MODEL_GROUP)
-    if potential.name == "ANI-2x":
-        with _published_ani():
-            add(topology=subject.topology, system=system, atoms=subject.particles)
-    else:
-        add(topology=subject.topology, system=system, atoms=subject.particles, calculator=calculator(potential))
+    return MLPotential
 
 
-def _implementation(potentials: Any, potential: Potential) -> Callable[..., None]:
-    found: Callable[..., None] = potentials("ani2x" if potential.name == "ANI-2x" else "ase")._impl.addForces
+def _implementation(potential: Potential) -> Callable[..., None]:
+    found: Callable[..., None] = ml_potential()("ani2x" if potential.name == "ANI-2x" else "ase")._impl.addForces
     return found
 
 
-class _published_ani:
+class published_ani:
     """TorchANI's constructor, with the parameters of the tests in place of a download."""
 
     def __enter__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-FORCE_ERROR = 2e-5  # of the root mean square of the forces, in float32 against the model in float64
+FORCE_ERROR = 1e-4  # of the root mean square of the forces, in float32 against the model in float64
 ERRORS = 4.0  # standard errors by which drifts may differ
 LEAST_POINTS = 8  # for a slope
 

@@ -13,7 +13,20 @@ from typing import Any
 
 import numpy as np
 import openmm
-from backends import BARE, EAGER, FORMATS, NONE, Bench, Unavailable, exact_forces, open_session, peak
+from backends import (
+    BARE,
+    EAGER,
+    FORMATS,
+    NONE,
+    Bench,
+    Unavailable,
+    exact_forces,
+    make_system,
+    ml_potential,
+    open_session,
+    peak,
+    published_ani,
+)
 from cases import Case
 from gates import LEAST_POINTS, force_error, judge, slope
 from potentials import Potential
@@ -25,8 +38,9 @@ from tqdm import tqdm
 import openmmnnp
 
 ROUNDS, LEAST_BLOCK = 11, 0.03  # rounds at least; seconds of a block at least
+FEW, PATIENCE = 3, 4  # rounds where so many times the seconds are over
 ALONE = (*BARE, EAGER)
-CONTROL = "PythonForce"
+CONTROL, LAMBDA = "PythonForce", "lambda_interpolate"
 Row = dict[str, Any]
 Sessions = dict[str, Any]
 
@@ -61,18 +75,21 @@ def rounds(
     steps = int(np.clip(np.ceil(LEAST_BLOCK / fastest), 1, 500))
     times: dict[str, list[float]] = {name: [] for name in sessions}
     with tqdm(total=seconds, desc=title, bar_format="{desc}: {percentage:3.0f}% {elapsed}", leave=False) as bar:
-        while bar.n < seconds or len(next(iter(times.values()))) < ROUNDS:
+        count, spent = 0, 0.0
+        while spent < seconds or count < (ROUNDS if spent < PATIENCE * seconds else FEW):
             for name, session in sessions.items():
                 taken = session.run(steps)
                 times[name].append(taken / steps)
                 after(name)
+                spent += taken
                 bar.update(min(taken, max(0.0, seconds - bar.n)))
+            count += 1
     return {name: np.array(values) for name, values in times.items()}, steps
 
 
 def fill(rows: list[Row], times: dict[str, np.ndarray], unit: str, scale: float) -> None:
-    """Put figures and ratios into the rows, the first of our formats being 1."""
-    first = next((times[name] for name in (".pt2", ".pt") if name in times), None)
+    """Put figures and ratios to the first row into the rows."""
+    first = times.get(rows[0]["backend"])
     for row in rows:
         if row["backend"] in times:
             row["unit"], row["figure"] = unit, summary(scale * times[row["backend"]])
@@ -211,7 +228,7 @@ def minimize(case: Case, platform: str, potential: Potential, bench: Bench) -> l
 
 
 def scaled_to_zero(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
-    """Time of a step of an interpolated System at lambda = 0, and of the MM System."""
+    """Time of a step at lambda = 0, and of one of the MM System."""
     subject = SUBJECTS[case.system]()
     atoms = subject.indices
     systems: dict[str, Any] = {NONE: subject.system}
@@ -220,13 +237,13 @@ def scaled_to_zero(case: Case, platform: str, potential: Potential, bench: Bench
         row: Row = {"case": case.name, "platform": platform, "backend": name, "particles": len(atoms)}
         rows.append(row)
         try:
-            systems[name] = _interpolated(name, subject, potential, atoms)
-        except (Unavailable, ImportError) as error:
+            systems[name] = _with_lambda(name, subject, potential, atoms)
+        except Unavailable as error:
             row["missing"] = str(error)
     sessions = {name: Session(system, platform, STEP, subject.start) for name, system in systems.items()}
     for session in sessions.values():
-        if "lambda_interpolate" in session.context.getParameters():
-            session.set_parameter("lambda_interpolate", 0.0)
+        if LAMBDA in session.context.getParameters():
+            session.set_parameter(LAMBDA, 0.0)
     energies = {name: session.total() for name, session in sessions.items()}
     times, _ = rounds(sessions, case.seconds, f"{case.name}, {platform}")
     fill(rows, times, "ms", 1e3)
@@ -236,20 +253,21 @@ def scaled_to_zero(case: Case, platform: str, potential: Potential, bench: Bench
     return rows
 
 
-def _interpolated(name: str, subject: Subject, potential: Potential, atoms: list[int]) -> openmm.System:
+def _with_lambda(name: str, subject: Subject, potential: Potential, atoms: list[int]) -> openmm.System:
+    """``scaled``: a force on top of MM; ``interpolated``: between MM and ML/MM, with the derivative."""
+    how, _, form = name.partition(" ")
     if name == NONE:
         return subject.system
-    if name in FORMATS:
-        path = potential.files[FORMATS[name]]
+    if how == "scaled":
+        system = make_system(form, subject, potential)
+        force = openmmnnp.NNPForce.cast(system.getForce(system.getNumForces() - 1))
+        force.setScaleParameter(LAMBDA, 0.0)
+        return system
+    if form in FORMATS:
+        path = potential.files[FORMATS[form]]
         return openmmnnp.createMixedSystem(subject.topology, subject.system, atoms, path, interpolate=True)
-    try:
-        from openmmml import MLPotential
-    except ImportError as error:
-        raise Unavailable(str(error)) from error
-    from backends import _published_ani
-
-    with _published_ani():
-        return MLPotential("ani2x").createMixedSystem(subject.topology, subject.system, atoms, interpolate=True)
+    with published_ani():
+        return ml_potential()("ani2x").createMixedSystem(subject.topology, subject.system, atoms, interpolate=True)
 
 
 def cold(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:

@@ -82,7 +82,8 @@ def ligand() -> Subject:
     """The ligand ejm_31 in vacuum, the model on top of GAFF."""
     pdb = app.PDBFile(str(LIGAND))
     system = app.ForceField(str(LIGAND.with_name("lig_gaff.xml"))).createSystem(pdb.topology)
-    return Subject(pdb.topology, system, None, False, equilibrated(system, pdb.positions, 2000))
+    x = pdb.getPositions(asNumpy=True)
+    return Subject(pdb.topology, system, None, False, equilibrated(system, x - x.mean(axis=0), 2000))
 
 
 def ligand_alone() -> Subject:

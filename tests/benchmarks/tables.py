@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gates import ERRORS, FORCE_ERROR
+
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 Row = dict[str, Any]
 
@@ -80,9 +82,9 @@ def report(results: dict[str, Any]) -> str:
         f"Measured on {results['date']} by `make bench`, one thread of {machine['cores']} x {machine['processor']}, "
         f"load {machine['load']} before. {_versions(versions)}; openmm-torch in an environment of its own: "
         f"{_versions(peer)}. Medians (quartiles) over blocks in turns in one run; *ratio*: how many times as long as "
-        "the first of .pt2 and .pt. A figure counts only if the model's forces are those of the bare model in float64 "
-        "within 2e-5 of their size, and if the energy in NVE drifts no more than with PythonForce, within 4 standard "
-        "errors (per particle)."
+        "the first line. A figure counts only if the model's forces are those of the bare model in float64 within "
+        f"{FORCE_ERROR:.0e} of their size, and if the energy in NVE drifts no more than with PythonForce, within "
+        f"{ERRORS:.0f} standard errors (per particle)."
     ]
     for name in dict.fromkeys(row["case"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["case"] == name]
