@@ -3,11 +3,11 @@
 # Hints: OpenMM_ROOT, OPENMM_DIR, the Python that CMake found.
 if(Python_EXECUTABLE)
   execute_process(
-    COMMAND ${Python_EXECUTABLE} -c "import sysconfig; print(sysconfig.get_paths()['platlib'])"
-    OUTPUT_VARIABLE _openmm_site OUTPUT_STRIP_TRAILING_WHITESPACE)
+    COMMAND ${Python_EXECUTABLE} -c "import importlib.util as u; s = u.find_spec('openmm'); print(s.submodule_search_locations[0] if s else '')"
+    OUTPUT_VARIABLE _openmm_package OUTPUT_STRIP_TRAILING_WHITESPACE)
 endif()
 find_path(OpenMM_INCLUDE_DIR NAMES OpenMM.h
-  HINTS ${OpenMM_ROOT} ${OPENMM_DIR} $ENV{OPENMM_DIR} ${_openmm_site}/OpenMM.libs ${Python_PREFIX} $ENV{CONDA_PREFIX}
+  HINTS ${OpenMM_ROOT} ${OPENMM_DIR} $ENV{OPENMM_DIR} ${_openmm_package}/../OpenMM.libs ${Python_PREFIX} $ENV{CONDA_PREFIX}
   PATH_SUFFIXES include)
 get_filename_component(OpenMM_ROOT_DIR "${OpenMM_INCLUDE_DIR}" DIRECTORY)
 find_library(OpenMM_LIBRARY NAMES OpenMM HINTS ${OpenMM_ROOT_DIR}/lib NO_DEFAULT_PATH)
