@@ -18,15 +18,17 @@ class Failure(Exception):
     """A case of the matrix that did not come out as it should."""
 
 
-class Environment:
-    """A new virtual environment in a folder, with these packages; pip's options may be among them."""
+class Skipped(Exception):
+    """A case of the matrix that can't be tried here."""
 
-    def __init__(self, folder: Path, *packages: str) -> None:
+
+class Environment:
+    """A new virtual environment in a folder."""
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         run(sys.executable, "-m", "venv", folder)
         self.python = folder / "bin" / "python"
-        if packages:
-            self.pip("install", *packages)
 
     def pip(self, *arguments: str) -> str:
         return run(self.python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)

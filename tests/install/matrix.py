@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from environment import Environment, Failure, run
+from environment import Environment, Failure, Skipped, run
 from probe import POSITIONS, STIFFNESS
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +50,8 @@ class Matrix:
         start = time.perf_counter()
         try:
             result, printed = "passed", function()
+        except Skipped as reason:
+            result, printed = "skipped", str(reason)
         except Failure as failure:
             result, printed = "FAILED", str(failure)
         row = Row(name, result, " ".join(printed.split()), time.perf_counter() - start)
@@ -82,7 +84,8 @@ class Matrix:
 
     # One torch
 
-    def install_beside(self, environment: Environment) -> str:
+    def install_beside(self, environment: Environment, torch: str) -> str:
+        environment.pip("install", f"torch=={torch}", OPENMM, "numpy")
         before = environment.packages()
         environment.pip("install", str(self.wheel))
         after = environment.packages()
@@ -107,6 +110,15 @@ class Matrix:
                 raise Failure(f"energy {result['energy']} kJ/mol, or a force, is wrong by {error}")
         return f"{', '.join(models)}: {energy:.6g} kJ/mol on Reference and CPU"
 
+    def evaluate_with_peer(self, environment: Environment, peer: str, modules: str, *models: str) -> str:
+        """The same with another package, where that can be imported at all."""
+        environment.pip("install", "--no-deps", peer)
+        try:
+            run(environment.python, "-c", f"import torch, openmm, {peer}")
+        except Failure as failure:
+            raise Skipped(f"{peer} can't be imported here: {str(failure).splitlines()[-1]}") from failure
+        return self.evaluate(environment, modules, *models)
+
     def without_library(self, environment: Environment, torch: str) -> str:
         """As if torch were one for which the wheel has no library: .pt2 runs, and .pt says what to do."""
         minor = torch.rsplit(".", 1)[0]
@@ -127,16 +139,19 @@ class Matrix:
 
     def with_torch(self, torch: str, earlier: list[str]) -> None:
         """All cases of one torch; models of `earlier` ones must run as well."""
-        environment = Environment(self.folder / f"torch-{torch}", f"torch=={torch}", OPENMM, "numpy")
-        self.case(f"pip install beside torch {torch}", lambda: self.install_beside(environment))
+        environment = Environment(self.folder / f"torch-{torch}")
+        self.case(f"pip install beside torch {torch}", lambda: self.install_beside(environment, torch))
         self.case(f"export with torch {torch}", lambda: self.make_models(environment, torch))
         models = [f"{version}.{kind}" for version in [*earlier, torch] for kind in ("pt", "pt2")]
-        orders = [*itertools.permutations(("openmm", "torch", "openmmnnp"))]
-        environment.pip("install", "--no-deps", "openmmml")
-        orders += [("openmmml", "openmmnnp"), ("openmmnnp", "openmmml")]
-        for order in orders:
+        for order in itertools.permutations(("openmm", "torch", "openmmnnp")):
             modules = ",".join(order)
             self.case(f"torch {torch}: import {modules}", lambda m=modules: self.evaluate(environment, m, *models))
+        for peer in ("openmmml", "openmmtorch"):
+            for modules in (f"{peer},openmmnnp", f"openmmnnp,{peer}"):
+                self.case(
+                    f"torch {torch}: import {modules}",
+                    lambda m=modules, p=peer: self.evaluate_with_peer(environment, p, m, *models),
+                )
         self.case(f"torch {torch} without its library", lambda: self.without_library(environment, torch))
         self.case(f"C++ project, torch {torch}", lambda: self.cmake_project(environment, torch))
         self.case(f"uninstall beside torch {torch}", lambda: self.uninstall(environment))
@@ -160,6 +175,10 @@ class Matrix:
 
     # Wrong versions
 
+    def refusal_of_openmm(self, environment: Environment, version: str) -> str:
+        environment.pip("install", "--no-deps", f"openmm=={version}")
+        return self.refusal(environment, f"OpenMM {version} is installed", INSTALL_OPENMM)
+
     def refusal(self, environment: Environment, *words: str, first: Path | None = None) -> str:
         answer = environment.probe("refusal", first=first)
         if answer["loaded"]:
@@ -175,20 +194,17 @@ class Matrix:
         return package.parent
 
     def wrong_versions(self) -> None:
-        environment = Environment(self.folder / "versions", "numpy")
+        environment = Environment(self.folder / "versions")
+        environment.pip("install", "numpy")
         environment.pip("install", "--no-deps", str(self.wheel))
         self.case("no OpenMM", lambda: self.refusal(environment, "OpenMM is not installed", INSTALL_OPENMM))
         for version in ("8.4.0", "8.5.2"):
-            environment.pip("install", "--no-deps", f"openmm=={version}")
-            words = f"OpenMM {version} is installed"
-            self.case(f"OpenMM {version}", lambda w=words: self.refusal(environment, w, INSTALL_OPENMM))
+            self.case(f"OpenMM {version}", lambda v=version: self.refusal_of_openmm(environment, v))
         environment.pip("install", "--no-deps", OPENMM)
         self.case("no torch", lambda: self.refusal(environment, "torch is not installed", INSTALL_TORCH))
         for version in ("1.13.1", "2.10.0+cpu"):
-            words, folder = f"torch {version} is installed", self.fake_torch(version)
-            self.case(
-                f"torch {version}", lambda w=words, f=folder: self.refusal(environment, w, INSTALL_TORCH, first=f)
-            )
+            words, fake = f"torch {version} is installed", self.fake_torch(version)
+            self.case(f"torch {version}", lambda w=words, f=fake: self.refusal(environment, w, INSTALL_TORCH, first=f))
         later = self.fake_torch("2.16.0")
         self.case("torch 2.16.0", lambda: expect(environment.probe("refusal", first=later)["text"], "imports"))
 
@@ -215,7 +231,9 @@ def main() -> int:
     REPORT.write_text(matrix.table())
     failed = sum(row.result == "FAILED" for row in matrix.rows)
     seconds = sum(row.seconds for row in matrix.rows)
-    print(f"{len(matrix.rows) - failed} passed, {failed} failed; {seconds:.0f} s; written to {REPORT}")
+    skipped = sum(row.result == "skipped" for row in matrix.rows)
+    passed = len(matrix.rows) - failed - skipped
+    print(f"{passed} passed, {failed} failed, {skipped} skipped; {seconds:.0f} s; written to {REPORT}")
     return int(failed > 0)
 
 
