@@ -35,7 +35,8 @@ class Environment:
 
     def packages(self) -> dict[str, str]:
         """Name and version of what is installed."""
-        return {package["name"]: package["version"] for package in json.loads(self.pip("list", "--format", "json"))}
+        found = json.loads(run(self.python, "-m", "pip", "list", "--format", "json"))
+        return {package["name"]: package["version"] for package in found}
 
     def site_packages(self) -> Path:
         (path,) = self.folder.glob("lib/python3*/site-packages")
