@@ -34,9 +34,9 @@ class Environment:
         return run(self.python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)
 
     def packages(self) -> dict[str, str]:
-        """Name and version of what is installed."""
+        """Name, in lower case, and version of what is installed."""
         found = json.loads(run(self.python, "-m", "pip", "list", "--format", "json"))
-        return {package["name"]: package["version"] for package in found}
+        return {package["name"].lower(): package["version"] for package in found}
 
     def site_packages(self) -> Path:
         (path,) = self.folder.glob("lib/python3*/site-packages")

@@ -52,8 +52,8 @@ class Matrix:
             result, printed = "passed", function()
         except Skipped as reason:
             result, printed = "skipped", str(reason)
-        except Failure as failure:
-            result, printed = "FAILED", str(failure)
+        except Exception as failure:  # also one that nobody thought of: the other cases still run
+            result, printed = "FAILED", str(failure) if isinstance(failure, Failure) else repr(failure)
         row = Row(name, result, " ".join(printed.split()), time.perf_counter() - start)
         self.rows.append(row)
         print(f"{row.result:7} {row.seconds:6.1f} s  {row.case}: {row.printed}", flush=True)
