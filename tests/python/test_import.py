@@ -77,6 +77,14 @@ def test_model_runs_without_python_torch(harmonic: Path) -> None:
     assert run_well(code).split() == ["14.0", "False"]
 
 
+def test_model_finds_all_libraries_that_a_package_may_be_linked_to(harmonic: Path) -> None:
+    """A torch with CUDA links packages to libtorch too, which nobody but Python's torch would load."""
+    code = (
+        "import openmm, openmmnnp" + energy_script(harmonic) + "print('/libtorch.so' in open('/proc/self/maps').read())"
+    )
+    assert run_well(code).split() == ["14.0", "True"]
+
+
 def test_import_loads_no_torch() -> None:
     code = "import sys, openmmnnp; print('torch' in sys.modules, 'libtorch' in open('/proc/self/maps').read())"
     assert run_well(code) == "False False\n"
