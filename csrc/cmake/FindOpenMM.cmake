@@ -1,20 +1,30 @@
 # Finds OpenMM as pip installs it (site-packages/OpenMM.libs) or as conda does (prefix/include, prefix/lib).
-# Sets OpenMM_FOUND, OpenMM_VERSION, OpenMM_ROOT_DIR and the target OpenMM::OpenMM.
+# Sets OpenMM_FOUND, OpenMM_VERSION (which the library is asked for), OpenMM_ROOT_DIR and the target OpenMM::OpenMM.
 # Hints: OpenMM_ROOT, OPENMM_DIR, the Python that CMake found.
 if(Python_EXECUTABLE)
   execute_process(
-    COMMAND ${Python_EXECUTABLE} -c "import sysconfig; print(sysconfig.get_paths()['platlib'])"
-    OUTPUT_VARIABLE _openmm_site OUTPUT_STRIP_TRAILING_WHITESPACE)
+    COMMAND ${Python_EXECUTABLE} -c "import importlib.util as u; s = u.find_spec('openmm'); print(s.submodule_search_locations[0] if s else '')"
+    OUTPUT_VARIABLE _openmm_package OUTPUT_STRIP_TRAILING_WHITESPACE)
 endif()
 find_path(OpenMM_INCLUDE_DIR NAMES OpenMM.h
-  HINTS ${OpenMM_ROOT} ${OPENMM_DIR} $ENV{OPENMM_DIR} ${_openmm_site}/OpenMM.libs ${Python_PREFIX} $ENV{CONDA_PREFIX}
+  HINTS ${OpenMM_ROOT} ${OPENMM_DIR} $ENV{OPENMM_DIR} ${_openmm_package}/../OpenMM.libs ${Python_PREFIX} $ENV{CONDA_PREFIX}
   PATH_SUFFIXES include)
 get_filename_component(OpenMM_ROOT_DIR "${OpenMM_INCLUDE_DIR}" DIRECTORY)
 find_library(OpenMM_LIBRARY NAMES OpenMM HINTS ${OpenMM_ROOT_DIR}/lib NO_DEFAULT_PATH)
-if(Python_EXECUTABLE)
-  execute_process(
-    COMMAND ${Python_EXECUTABLE} -c "from importlib.metadata import version; print(version('openmm'))"
-    OUTPUT_VARIABLE OpenMM_VERSION OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+
+if(OpenMM_INCLUDE_DIR AND OpenMM_LIBRARY)
+  set(_openmm_source ${CMAKE_CURRENT_BINARY_DIR}/openmm_version.cpp)
+  file(WRITE ${_openmm_source} "#include <cstdio>
+#include <openmm/Platform.h>
+int main() { std::fputs(OpenMM::Platform::getOpenMMVersion().c_str(), stdout); }
+")
+  unset(_openmm_runs CACHE)
+  try_run(_openmm_runs _openmm_compiles ${CMAKE_CURRENT_BINARY_DIR}/openmm_version ${_openmm_source}
+    CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${OpenMM_INCLUDE_DIR}" LINK_LIBRARIES ${OpenMM_LIBRARY}
+    COMPILE_OUTPUT_VARIABLE _openmm_errors RUN_OUTPUT_VARIABLE OpenMM_VERSION)
+  if(NOT _openmm_compiles OR NOT _openmm_runs EQUAL 0)
+    message(WARNING "${OpenMM_LIBRARY} can't be asked for its version:\n${_openmm_errors}")
+  endif()
 endif()
 
 include(FindPackageHandleStandardArgs)

@@ -7,8 +7,7 @@ namespace {
 
 struct GraphLibrary {
     GraphLibrary() {
-        const VersionedLibrary library("OpenMMNNPTorchCuda", "CUDA graphs need",
-                                       "Build openmm-nnp beside the torch that is installed.");
+        const VersionedLibrary library("OpenMMNNPTorchCuda", "CUDA graphs need", "go on without them.");
         library.take("openmmnnpCreateGraphCapture", create);
     }
     GraphCapture* (*create)(const ModelDevice& device);

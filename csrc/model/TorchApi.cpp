@@ -36,14 +36,14 @@ void* openTorch() {
                      ". Install torch 2.11 or newer, or set OPENMMNNP_TORCH_LIB to the folder of libtorch_cpu.so.");
 }
 
-/** libtorch_cuda from the folder of libtorch_cpu; null, with a reason if it is there, if it cannot be opened. */
-void* openTorchCuda(const TorchApi& api, std::string& problem) {
-    if (void* loaded = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD | RTLD_GLOBAL))
+/** A library from the folder of libtorch_cpu; null, with a reason if it is there, if it cannot be opened. */
+void* openBeside(const TorchApi& api, const std::string& name, std::string& problem) {
+    if (void* loaded = dlopen(name.c_str(), RTLD_LAZY | RTLD_NOLOAD | RTLD_GLOBAL))
         return loaded;
     Dl_info info;
     if (dladdr(reinterpret_cast<void*>(api.deviceTypeCpu), &info) == 0)
         return nullptr;
-    const fs::path path = fs::path(info.dli_fname).parent_path() / "libtorch_cuda.so";
+    const fs::path path = fs::path(info.dli_fname).parent_path() / name;
     std::error_code ignored;
     if (!fs::exists(path, ignored))
         return nullptr;
@@ -93,7 +93,9 @@ TorchApi loadApi() {
     api.maxThreads = reinterpret_cast<int (*)()>(dlsym(library, "omp_get_max_threads"));
     api.setThreads = reinterpret_cast<void (*)(int)>(dlsym(library, "omp_set_num_threads"));
     takeOptional(library, "aoti_torch_device_type_cuda", api.deviceTypeCuda);
-    void* cuda = openTorchCuda(api, api.cudaProblem);
+    void* cuda = openBeside(api, "libtorch_cuda.so", api.cudaProblem);
+    std::string ignored; // a torch with CUDA links its packages to libtorch, also those for the CPU
+    openBeside(api, "libtorch.so", ignored);
     takeOptional(cuda, "aoti_torch_create_cuda_guard", api.createCudaGuard);
     takeOptional(cuda, "aoti_torch_delete_cuda_guard", api.deleteCudaGuard);
     takeOptional(cuda, "aoti_torch_create_cuda_stream_guard", api.createCudaStreamGuard);

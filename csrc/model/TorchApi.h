@@ -20,7 +20,7 @@ using CudaStreamGuardHandle = CudaStreamGuardOpaque*;
  * or OPENMMNNP_TORCH_LIB names, when the first model is loaded.  No library of ours is linked to torch's C++ ABI here.
  *
  * Where a libtorch_cuda lies beside it, that is opened at the same time, also if the model runs on the CPU: torch looks
- * once, at the first use, which kinds of devices it has.
+ * once, at the first use, which kinds of devices it has.  So is libtorch, to which a torch with CUDA links packages.
  */
 struct TorchApi {
     /** Load torch, once.  Throws ModelError that says where it was looked for. */

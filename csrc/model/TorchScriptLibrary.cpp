@@ -10,7 +10,7 @@ const TorchScriptLibrary& TorchScriptLibrary::get() {
 
 TorchScriptLibrary::TorchScriptLibrary() {
     const VersionedLibrary library("OpenMMNNPTorch", "TorchScript models (.pt) need",
-                                   "Install one of these, or use a package (.pt2), which works regardless.");
+                                   "use a package (.pt2), which works regardless.");
     library.take("openmmnnpCreateTorchScriptModel", create);
 }
 

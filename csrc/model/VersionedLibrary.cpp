@@ -20,7 +20,7 @@ fs::path ownFolder() {
     return fs::path(info.dli_fname).parent_path();
 }
 
-std::string listVersions(const fs::path& folder, const std::string& prefix) {
+std::vector<std::string> findVersions(const fs::path& folder, const std::string& prefix) {
     std::vector<std::string> versions;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
         const std::string name = entry.path().filename();
@@ -28,6 +28,10 @@ std::string listVersions(const fs::path& folder, const std::string& prefix) {
             versions.push_back(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
     }
     std::sort(versions.begin(), versions.end());
+    return versions;
+}
+
+std::string list(const std::vector<std::string>& versions) {
     std::string text;
     for (const std::string& version : versions)
         text += (text.empty() ? "" : ", ") + version;
@@ -36,14 +40,18 @@ std::string listVersions(const fs::path& folder, const std::string& prefix) {
 
 } // namespace
 
-VersionedLibrary::VersionedLibrary(const std::string& stem, const std::string& need, const std::string& advice) {
+VersionedLibrary::VersionedLibrary(const std::string& stem, const std::string& need, const std::string& alternative) {
     const TorchApi& torch = TorchApi::get();
     const std::string prefix = "lib" + stem + "-";
     const fs::path folder = ownFolder(), file = folder / (prefix + torch.getMinorVersion() + suffix);
-    if (!fs::exists(file))
+    if (!fs::exists(file)) {
+        const std::vector<std::string> versions = findVersions(folder, prefix);
+        const std::string cure = versions.empty() ? "Build openmm-nnp beside this torch"
+                                                  : "Run pip install \"torch==" + versions.back() + ".*\"";
         throw ModelError(need + " a library that is built for the minor version of torch: installed is torch " +
-                         torch.getVersion() + ", and this openmm-nnp was built for torch " +
-                         listVersions(folder, prefix) + ". " + advice);
+                         torch.getVersion() + ", and this openmm-nnp was built for torch " + list(versions) + ". " +
+                         cure + ", or " + alternative);
+    }
     path = file.string();
     library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr)

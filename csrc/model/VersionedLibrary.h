@@ -11,9 +11,9 @@ namespace openmmnnp {
  */
 class VersionedLibrary {
 public:
-    /** `need` and `advice` begin and end the ModelError that is thrown if there is none; it says for which there are.
-     */
-    VersionedLibrary(const std::string& stem, const std::string& need, const std::string& advice);
+    /** `need` and `alternative` begin and end the ModelError that is thrown if there is none, which says for which
+       there are. */
+    VersionedLibrary(const std::string& stem, const std::string& need, const std::string& alternative);
     /** A function that the library exports.  Throws ModelError. */
     template <class F>
     void take(const char* name, F& function) const {

@@ -150,7 +150,6 @@ PYBIND11_MODULE(_core, m) {
     openmmnnp::setInterpreterLock({releaseInterpreter, acquireInterpreter});
 
     m.attr("compiled_openmm_version") = OPENMMNNP_OPENMM_VERSION;
-    m.attr("compiled_torch_version") = OPENMMNNP_TORCH_VERSION;
     m.def("setTorchLibraryFolder", [](const std::string& folder) { openmmnnp::setTorchLibraryFolder(folder); });
     m.def("trustModel", [](const std::string& sha256) { openmmnnp::trustModel(sha256); });
     m.def("isNNPForce", [](Address force) { return find(force) != nullptr; });

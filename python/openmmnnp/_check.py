@@ -56,6 +56,12 @@ def package_folder(package: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+def library_folder() -> Path:
+    """Folder of our compiled libraries, found without loading one."""
+    spec = find_spec("openmmnnp._core")
+    return Path(spec.origin if spec and spec.origin else __file__).parent / "lib"
+
+
 def _metadata_version(package: str) -> str | None:
     from importlib import metadata  # here, since it is slow to import and seldom needed
 

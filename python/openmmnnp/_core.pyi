@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 compiled_openmm_version: str
-compiled_torch_version: str
 
 def setTorchLibraryFolder(folder: str) -> None: ...
 def trustModel(sha256: str) -> None: ...

@@ -6,7 +6,6 @@ in processes of its own, so that a missing package or a crashing driver is a fin
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -114,7 +113,7 @@ def _version(name: str, package: str, check: Callable[[], None], more: str) -> F
 def _torch_library() -> Finding:
     """The library for TorchScript that fits the torch that is installed."""
     name = "TorchScript"
-    folder = _library_folder()
+    folder = _check.library_folder()
     there = sorted(p.stem.removeprefix("libOpenMMNNPTorch-") for p in folder.glob("libOpenMMNNPTorch-*.so"))
     version = _check.installed_version("torch") or ""
     minor = ".".join(version.split(".")[:2])
@@ -123,11 +122,6 @@ def _torch_library() -> Finding:
     text = f"no library for torch {minor or '(not installed)'}, only for {', '.join(there) or 'none'}: .pt does not run"
     cure = f'pip install "torch=={there[-1]}.*", or use a package (.pt2)' if there else REINSTALL
     return Finding(name, "warning", text, cure)
-
-
-def _library_folder() -> Path:
-    spec = importlib.util.find_spec("openmmnnp._core")
-    return Path(spec.origin if spec and spec.origin else __file__).parent / "lib"
 
 
 def _command_in(text: str) -> str:

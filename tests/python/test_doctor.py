@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openmmnnp import cli, doctor
+from openmmnnp import _check, cli, doctor
 from test_import import fake
 
 PLATFORMS = ("Reference", "CPU")
@@ -112,7 +112,7 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_torch_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "libOpenMMNNPTorch-2.40.so").touch()
-    monkeypatch.setattr(doctor, "_library_folder", lambda: tmp_path)
+    monkeypatch.setattr(_check, "library_folder", lambda: tmp_path)
     finding = doctor._torch_library()
     assert (finding.state, finding.cure[:24]) == ("warning", 'pip install "torch==2.40')
 

@@ -16,6 +16,7 @@ import openmmnnp._core
 from openmmnnp import _build, _check, _libraries
 
 STUB = Path(openmmnnp.__file__).with_name("_core.pyi")
+LIBRARIES = Path(openmmnnp._core.__file__).parent / "lib"
 
 
 def run(code: str, *, first: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -74,6 +75,14 @@ def test_any_import_order_runs_a_model(order: tuple[str, ...], harmonic: Path) -
 def test_model_runs_without_python_torch(harmonic: Path) -> None:
     code = "import sys, openmm, openmmnnp" + energy_script(harmonic) + "print('torch' in sys.modules)"
     assert run_well(code).split() == ["14.0", "False"]
+
+
+def test_model_finds_all_libraries_that_a_package_may_be_linked_to(harmonic: Path) -> None:
+    """A torch with CUDA links packages to libtorch too, which nobody but Python's torch would load."""
+    code = (
+        "import openmm, openmmnnp" + energy_script(harmonic) + "print('/libtorch.so' in open('/proc/self/maps').read())"
+    )
+    assert run_well(code).split() == ["14.0", "True"]
 
 
 def test_import_loads_no_torch() -> None:
@@ -174,7 +183,8 @@ def test_damaged_plugin_of_one_platform_is_a_warning(tmp_path: Path) -> None:
 def test_versions_are_those_that_were_built() -> None:
     assert openmmnnp.__version__ == _build.VERSION
     assert openmmnnp._core.compiled_openmm_version == _build.OPENMM_VERSION
-    assert openmmnnp._core.compiled_torch_version in _build.TORCH_VERSIONS
+    there = {path.stem.removeprefix("libOpenMMNNPTorch-") for path in LIBRARIES.glob("libOpenMMNNPTorch-*.so")}
+    assert there == {version.rsplit(".", 1)[0] for version in _build.TORCH_VERSIONS}
 
 
 def test_python_torch_force_points_to_the_exporter() -> None:
