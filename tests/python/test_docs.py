@@ -22,11 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import openmm
+import openmm.version
 import pytest
 import torch
 import yaml
 from openmm import app
 
+import openmmnnp._core
 from helpers import scripted
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.cli import main
@@ -150,7 +152,10 @@ def test_blocks_run(name: str, water: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_program_of_the_cpp_page(water: Path) -> None:
     """The project in examples/cpp is built as a stranger would, and gives the energy that Python gives."""
-    build = ["cmake", "-S", ROOT / "examples" / "cpp", "-B", water / "build", f"-DPython_EXECUTABLE={sys.executable}"]
+    folder = Path(openmmnnp._core.__file__).parent / "lib" / "cmake" / "OpenMMNNP"  # what --cmake-dir prints
+    build = ["cmake", "-S", ROOT / "examples" / "cpp", "-B", water / "build", f"-DOpenMMNNP_ROOT={folder}"]
+    if not (folder.parents[3] / "OpenMM.libs").exists():
+        build.append(f"-DOpenMM_ROOT={Path(openmm.version.openmm_library_path).parent}")
     for command in (build, ["cmake", "--build", water / "build"]):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     variables = os.environ | {"OPENMMNNP_TORCH_LIB": str(Path(torch.__file__).parent / "lib")}

@@ -18,7 +18,7 @@ import torch
 import openmmnnp._core
 import package_contents
 from helpers import scripted
-from openmmnnp import _build, _check
+from openmmnnp import _check
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(openmmnnp._core.__file__).parent
@@ -96,18 +96,6 @@ def test_torch_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode != 0
     assert f"OPENMMNNP_TORCH_ROOTS names torch {torch_minor()} twice." in result.stderr
-
-
-def test_versions_agree() -> None:
-    version = _build.VERSION
-    lines = {
-        "pyproject.toml": f'version = "{version}"',
-        "CMakeLists.txt": f"project(openmm-nnp VERSION {version} ",
-        "CITATION.cff": f"version: {version}",
-        "CHANGELOG.md": f"## [{version}]",
-    }
-    for name, line in lines.items():
-        assert not (ROOT / name).exists() or f"\n{line}" in (ROOT / name).read_text(), name
 
 
 def test_range_of_torch_is_the_same_everywhere() -> None:
