@@ -9,6 +9,9 @@ function(openmmnnp_add_torch_libraries torch_root)
     message(FATAL_ERROR "OPENMMNNP_TORCH_ROOTS names torch ${minor} twice.")
   endif()
 
+  # torch's headers put their paths into messages.  After our own map of the source tree, since the last one is taken.
+  target_compile_options(TorchScript::${minor} INTERFACE -ffile-prefix-map=${torch_root}/=torch/)
+
   openmmnnp_add_torch_library(OpenMMNNPTorch-${minor} MODULE
     csrc/model/torchscript/CheckProgram.cpp
     csrc/model/torchscript/CheckWeights.cpp
@@ -33,8 +36,6 @@ endfunction()
 function(openmmnnp_add_torch_library target kind)
   add_library(${target} ${kind} ${ARGN})
   target_compile_features(${target} PRIVATE cxx_std_20)
-  # torch's headers put their paths into messages.
-  target_compile_options(${target} PRIVATE -ffile-prefix-map=${torch_root}/=torch/)
   target_link_libraries(${target} PRIVATE openmmnnp_options OpenMMNNP TorchScript::${minor})
   set_target_properties(${target} PROPERTIES INSTALL_RPATH "$ORIGIN;$ORIGIN/../../torch/lib")
   if(kind STREQUAL "MODULE")
