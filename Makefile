@@ -17,12 +17,14 @@ export OMP_NUM_THREADS ?= 1
 families := aimnet2 mace metatomic nequip torchmdnet
 packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
 
-.PHONY: help demo test test-long test-families lint install bench clean
+.PHONY: help demo test test-long test-asan test-families fuzz lint install bench clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
+	@echo "make test-asan  tests with sanitizers for addresses and undefined behavior"
+	@echo "make fuzz  the parsers, 10 minutes each (tests/fuzz/README.md)"
 	@echo "make bench  what NNPForce and its neighbor list cost beside a model, and of model families (an hour)"
 
 # Build tools and the packages to build against, then openmm-nnp itself.
@@ -65,6 +67,12 @@ test: install $(bin)/.tests lint
 
 test-long: install $(bin)/.tests test-families
 	$(opencl_environment) $(bin)/python -m pytest -m long
+
+test-asan: install $(bin)/.tests
+	$(opencl_environment) tests/asan/run.sh $(bin)/python
+
+fuzz: install
+	tests/fuzz/run.sh $(bin)/python
 
 # pip finds in a family's environment what $(VENV) has, by the path that is put into it, and installs the rest.
 $(VENV)-%/.installed: tests/python/families/%.txt $(bin)/.tests

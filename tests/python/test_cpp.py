@@ -21,6 +21,8 @@ from openmmnnp import ModelSpec
 from openmmnnp.export import save_pt, save_pt2
 from openmmnnp.spec import write_spec
 
+pytestmark = pytest.mark.asan
+
 PACKAGE = Path(openmmnnp._core.__file__).parent
 SOURCE = Path(__file__).parents[1] / "cpp"
 

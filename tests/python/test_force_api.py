@@ -25,6 +25,8 @@ from openmmnnp import ModelSpec, NNPForce, TorchForce
 from openmmnnp._units import with_unit, without_unit
 from openmmnnp.spec import write_spec
 
+pytestmark = pytest.mark.asan
+
 Save = Callable[..., Path]
 MakeContext = Callable[..., openmm.Context]
 

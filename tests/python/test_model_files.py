@@ -20,6 +20,8 @@ from models import set_up
 from openmmnnp import NNPForce
 from openmmnnp.spec import ENTRY, read_spec, write_spec
 
+pytestmark = pytest.mark.asan
+
 MakeContext = Callable[..., openmm.Context]
 Platform = openmm.Platform
 
