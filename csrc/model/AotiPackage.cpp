@@ -42,13 +42,24 @@ void refuseWeightsOutside(const std::string& entry) {
                          "'); compile it with the weights inside, as openmmnnp.export does.");
 }
 
+/** Which operator a node of the list calls. */
+Json findTarget(const Json& node) {
+    const Json* found = &node;
+    for (const char* key : {"node", "target"}) {
+        const auto value = found->is_object() ? found->find(key) : found->end();
+        if (value == found->end())
+            return "unnamed";
+        found = &*value;
+    }
+    return *found;
+}
+
 std::vector<const TensorOperator*> readOperators(const Archive& archive, const std::string& entry) {
     const Json json = readJson(archive, entry);
     std::vector<const TensorOperator*> operators;
     std::string unknown;
     for (const Json& node : json.value("nodes", Json::array())) {
-        const Json unnamed = "unnamed";
-        const Json target = node.is_object() ? node.value(Json::json_pointer("/node/target"), unnamed) : unnamed;
+        const Json target = findTarget(node);
         operators.push_back(findTensorOperator(target.is_string() ? target.get<std::string>() : ""));
         if (operators.back() == nullptr)
             unknown += " " + target.dump();

@@ -305,5 +305,7 @@ def _object(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> dict[str, Any]
 
 def _called(extern: Mapping[str, Any]) -> Iterator[str]:
     """Names of the operators that a package calls without holding them."""
-    for node in extern.get("nodes") or []:
-        yield str(node.get("node", {}).get("target", "unnamed")) if isinstance(node, dict) else "unnamed"
+    nodes = extern.get("nodes")
+    for node in nodes if isinstance(nodes, list) else []:
+        called = node.get("node") if isinstance(node, dict) else None
+        yield str(called.get("target", "unnamed")) if isinstance(called, dict) else "unnamed"
