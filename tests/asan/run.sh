@@ -7,7 +7,7 @@ python=$(realpath -s "$1")
 shift
 cmake --preset asan -DPython_EXECUTABLE="$python"
 cmake --build --preset asan
-cmake --install build/asan
+cmake --install build/asan >/dev/null
 cp -r python/openmmnnp python/openmmnnp_openmmml build/asan/site
 
 # What Python loads is checked only if the sanitizers are loaded before it.  Leaks are looked for in programs in C++

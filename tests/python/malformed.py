@@ -364,7 +364,7 @@ PACKAGES: dict[str, tuple[Make, str]] = {
     ),
     "operators without names": (
         adding("{}data/aotinductor/model/a.json", b'{"nodes": [{"node": [1]}, 2]}'),
-        r"not compiled into it \("unnamed" "unnamed"\)",
+        r'not compiled into it \("unnamed" "unnamed"\)',
     ),
 }
 
