@@ -72,12 +72,12 @@ std::vector<const TensorOperator*> readOperators(const Archive& archive, const s
 }
 
 #if defined(__x86_64__)
-/** Does the CPU have AMX tiles, and does the system keep their state?  clang's __builtin_cpu_supports lacks the name. */
+/** Does the CPU have AMX tiles, and does the system keep their state?  clang's __builtin_cpu_supports lacks the name.
+ */
 bool hasTiles() {
     constexpr unsigned amxTile = 1 << 24, osxsave = 1 << 27, tileState = 3 << 17; // of CPUID 7 and 1, of XCR0
     unsigned a = 0, b = 0, c = 0, d = 0;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & osxsave) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
-        !(d & amxTile))
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & osxsave) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & amxTile))
         return false;
     unsigned kept = 0, high = 0;
     asm("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));

@@ -1,7 +1,7 @@
 // The bytes of a model file: archive, spec, and what a TorchScript program or a package says of itself.
 
-#include "model/ModelFile.h"
 #include "model/AotiPackage.h"
+#include "model/ModelFile.h"
 #include "pack.h"
 #include "require.h"
 

@@ -44,7 +44,8 @@ std::string pack(const Contents& contents, const std::function<Packing()>& packi
         const std::string kind =
             number(20, 2) + number(how.hasDescriptor ? 8 : 0, 2) + number(how.isDeflated ? 8 : 0, 2) + number(0, 4);
         const std::string lengths = number(name.size(), 2) + number(0, 2);
-        directory += "PK\1\2" + number(20, 2) + kind + sums + lengths + number(0, 10) + number(archive.size(), 4) + name;
+        directory +=
+            "PK\1\2" + number(20, 2) + kind + sums + lengths + number(0, 10) + number(archive.size(), 4) + name;
         archive += "PK\3\4" + kind + (how.hasDescriptor ? number(0, 12) : sums) + lengths + name + packed;
         if (how.hasDescriptor)
             archive += "PK\7\x08" + sums;

@@ -1,7 +1,7 @@
 // The JSON of a ModelSpec: one that is taken is written, read again, and must be the same.
 
-#include "openmmnnp/ModelSpec.h"
 #include "model/Units.h"
+#include "openmmnnp/ModelSpec.h"
 #include "require.h"
 #include <cmath>
 #include <nlohmann/json.hpp>

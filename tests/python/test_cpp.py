@@ -21,8 +21,6 @@ from openmmnnp import ModelSpec
 from openmmnnp.export import save_pt, save_pt2
 from openmmnnp.spec import write_spec
 
-pytestmark = pytest.mark.asan
-
 PACKAGE = Path(openmmnnp._core.__file__).parent
 SOURCE = Path(__file__).parents[1] / "cpp"
 
@@ -96,6 +94,7 @@ def run(*command: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.asan
 def test_program_without_python(
     programs: Path, springs: list[Path], spring_with_edges: Path, spring_with_charges: Path
 ) -> None:
@@ -122,6 +121,7 @@ def _as_if_for_cuda(package: Path, target: Path, kernels: list[str]) -> Path:
     return target
 
 
+@pytest.mark.asan
 def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_path: Path) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
     one = _as_if_for_cuda(springs[1], tmp_path / "one.pt2", ["a.cubin"])
@@ -198,6 +198,7 @@ def test_cuda_plugin_needs_only_what_openmm_loads_before_it() -> None:
     assert not [name for name in rest.split("\n") if name and (installed or "OpenMM::Cuda" not in name)]
 
 
+@pytest.mark.asan
 def test_kernel_that_checks_an_evaluation(programs: Path) -> None:
     result = run(programs / "test_check_kernel")
     assert result.returncode == 0, result.stdout
