@@ -21,13 +21,15 @@ torch_roots := $(TORCH_MINORS:%=build/torch/%/torch)
 families := aimnet2 mace metatomic nequip torchmdnet
 packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
 
-.PHONY: help demo test test-long test-families test-install wheel lint install docs docs-links docs-figures \
+.PHONY: help demo test test-long test-asan test-families fuzz test-install wheel lint install docs docs-links docs-figures \
     bench bench-openmmtorch bench-parts bench-instructions clean
 
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
 	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
+	@echo "make test-asan  tests with sanitizers for addresses and undefined behavior"
+	@echo "make fuzz  the parsers, 10 minutes each (tests/fuzz/README.md)"
 	@echo "make wheel  what a release uploads, in dist/, for torch $(TORCH_MINORS) (TORCH_MINORS=...)"
 	@echo "make test-install  that wheel in fresh environments: import orders, wrong versions, a C++ project"
 	@echo "make docs   build the documentation into build/docs (docs-links: and look at links to other sites)"
@@ -87,6 +89,12 @@ test: install $(bin)/.tests lint docs
 
 test-long: install $(bin)/.tests test-families
 	$(opencl_environment) $(bin)/python -m pytest -m long
+
+test-asan: install $(bin)/.tests
+	$(opencl_environment) tests/asan/run.sh $(bin)/python
+
+fuzz: install
+	tests/fuzz/run.sh $(bin)/python
 
 # pip finds in a family's environment what $(VENV) has, by the path that is put into it, and installs the rest.
 $(VENV)-%/.installed: tests/python/families/%.txt $(bin)/.tests

@@ -6,6 +6,9 @@
 #include <elf.h>
 #include <sstream>
 #include <sys/utsname.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace openmmnnp {
 
@@ -39,13 +42,24 @@ void refuseWeightsOutside(const std::string& entry) {
                          "'); compile it with the weights inside, as openmmnnp.export does.");
 }
 
+/** Which operator a node of the list calls. */
+Json findTarget(const Json& node) {
+    const Json* found = &node;
+    for (const char* key : {"node", "target"}) {
+        const auto value = found->is_object() ? found->find(key) : found->end();
+        if (value == found->end())
+            return "unnamed";
+        found = &*value;
+    }
+    return *found;
+}
+
 std::vector<const TensorOperator*> readOperators(const Archive& archive, const std::string& entry) {
     const Json json = readJson(archive, entry);
     std::vector<const TensorOperator*> operators;
     std::string unknown;
     for (const Json& node : json.value("nodes", Json::array())) {
-        const Json unnamed = "unnamed";
-        const Json target = node.is_object() ? node.value(Json::json_pointer("/node/target"), unnamed) : unnamed;
+        const Json target = findTarget(node);
         operators.push_back(findTensorOperator(target.is_string() ? target.get<std::string>() : ""));
         if (operators.back() == nullptr)
             unknown += " " + target.dump();
@@ -58,6 +72,18 @@ std::vector<const TensorOperator*> readOperators(const Archive& archive, const s
 }
 
 #if defined(__x86_64__)
+/** Does the CPU have AMX tiles, and does the system keep their state?  clang's __builtin_cpu_supports lacks the name.
+ */
+bool hasTiles() {
+    constexpr unsigned amxTile = 1 << 24, osxsave = 1 << 27, tileState = 3 << 17; // of CPUID 7 and 1, of XCR0
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & osxsave) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & amxTile))
+        return false;
+    unsigned kept = 0, high = 0;
+    asm("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
+    return (kept & tileState) == tileState;
+}
+
 bool cpuSupports(const std::string& instructionSet) {
     if (instructionSet == "AVX2")
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -67,7 +93,7 @@ bool cpuSupports(const std::string& instructionSet) {
     if (instructionSet == "AVX512_VNNI")
         return __builtin_cpu_supports("avx512vnni");
     if (instructionSet == "AMX_TILE")
-        return __builtin_cpu_supports("amx-tile");
+        return hasTiles();
     return instructionSet == "INVALID_VEC_ISA"; // compiled without vector instructions
 }
 #else

@@ -174,6 +174,7 @@ Archive::Archive(const std::string& bytes) : bytes(bytes), records(readZipLayout
         checkCurrent(zip, record);
         if (record.name.back() != '/') {
             readCurrent(zip, record, nullptr);
+            numbers.emplace(record.name.substr(top.size()), &record - records.data());
             names.push_back(record.name.substr(top.size()));
         }
         status = unzGoToNextFile(zip);
@@ -181,7 +182,7 @@ Archive::Archive(const std::string& bytes) : bytes(bytes), records(readZipLayout
 }
 
 bool Archive::contains(const std::string& name) const {
-    return std::find(names.begin(), names.end(), name) != names.end();
+    return numbers.count(name) != 0;
 }
 
 std::multiset<uint64_t> Archive::getSizes(const std::string& folder) const {
@@ -193,15 +194,16 @@ std::multiset<uint64_t> Archive::getSizes(const std::string& folder) const {
 }
 
 std::string Archive::read(const std::string& name) const {
-    const auto found = std::find_if(records.begin(), records.end(),
-                                    [&](const ZipRecord& record) { return record.name == top + name; });
-    if (found == records.end())
+    const auto found = numbers.find(name);
+    if (found == numbers.end())
         throw ModelError("The archive has no entry '" + name + "'; the file is not a model. Export it again.");
+    const ZipRecord& record = records[found->second];
     const Unzip zip(bytes);
-    if (unzLocateFile(zip, found->name.c_str(), 1) != UNZ_OK)
-        refuseEntry(found->name, "has a damaged directory record");
-    std::string content(found->size, '\0');
-    readCurrent(zip, *found, content.data());
+    const unz64_file_pos place = {record.directoryRecord, found->second};
+    if (unzGoToFilePos64(zip, &place) != UNZ_OK)
+        refuseEntry(record.name, "has a damaged directory record");
+    std::string content(record.size, '\0');
+    readCurrent(zip, record, content.data());
     return content;
 }
 

@@ -5,6 +5,7 @@
 #include "openmmnnp/ModelSpec.h"
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace openmmnnp {
@@ -25,6 +26,7 @@ public:
         return names;
     }
     bool contains(const std::string& name) const;
+    /** In a time that does not depend on the number of entries. */
     std::string read(const std::string& name) const;
     /** Unpacked sizes in bytes of the entries in a folder, which is named with its slash. */
     std::multiset<uint64_t> getSizes(const std::string& folder) const;
@@ -36,6 +38,7 @@ private:
     std::vector<ZipRecord> records;
     std::string top; // the folder of all entries
     std::vector<std::string> names;
+    std::unordered_map<std::string, size_t> numbers; // of the records, by name
 };
 
 } // namespace openmmnnp

@@ -135,9 +135,10 @@ void readExtra(const std::string& name, const std::string& extra, const std::vec
 Entry readDirectoryRecord(Cursor& directory) {
     if (!directory.atSignature("PK\1\2") || !directory.has(directorySize))
         refuseArchive("its directory is damaged");
-    directory.text(4);
     Entry entry{};
     ZipRecord& record = entry.record;
+    record.directoryRecord = directory.getPosition();
+    directory.text(4);
     const auto madeBy = directory.next<uint16_t>();
     directory.next<uint16_t>(); // version needed
     entry.flags = directory.next<uint16_t>();

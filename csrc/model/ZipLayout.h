@@ -10,7 +10,8 @@ namespace openmmnnp {
 /** What the directory of a zip archive says of an entry, and where the entry's bytes are. */
 struct ZipRecord {
     std::string name;
-    uint64_t begin = 0; // of the packed bytes in the file
+    uint64_t directoryRecord = 0; // where it begins in the file
+    uint64_t begin = 0;           // of the packed bytes in the file
     uint64_t packedSize = 0, size = 0;
     uint32_t crc = 0, mode = 0; // mode: of Unix, 0 if not said
     bool isPacked = false;      // deflated, not stored

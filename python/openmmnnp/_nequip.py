@@ -5,13 +5,12 @@ Mirrors csrc/model/NequipPackage.cpp.
 
 from __future__ import annotations
 
-import json
-import math
 import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 from ._elements import ELEMENTS
+from ._reading import parse_json
 
 __all__ = ["spec_values"]
 
@@ -38,7 +37,7 @@ def spec_values(archive: zipfile.ZipFile) -> dict[str, Any] | None:
     for name in archive.namelist():
         if "/data/aotinductor/" in name and name.endswith("_metadata.json"):
             try:
-                metadata = json.loads(archive.read(name))
+                metadata = parse_json(archive.read(name))
             except ValueError as error:
                 raise ValueError(f"the entry '{name}' is not JSON: {error}") from None
             if isinstance(metadata, dict) and _INPUTS_KEY in metadata:
@@ -89,9 +88,9 @@ def _translated(metadata: Mapping[str, Any], key: str, names: Mapping[str, str])
 def _cutoff(metadata: Mapping[str, Any]) -> float:
     text = _text(metadata, "r_max")
     try:
-        value = float(text)
+        value = parse_json(text)
     except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
+        value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         raise ValueError(f"the metadata by nequip-compile have 'r_max' {text!r}, but a positive number is needed")
     return value

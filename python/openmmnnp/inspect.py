@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ._elements import ELEMENTS
+from ._reading import is_damage, parse_json
 from .spec import COMPONENT_FORCES, DERIVATIVE, NO_ENERGY, PARAMETER, ModelSpec, read_spec
 
 __all__ = ["inspect", "table"]
@@ -67,10 +66,12 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
             _check_records(archive)
             spec = read_spec(file)
             found = _program(archive)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{file}: this is no model file, or it is damaged ({error})") from error
     except ValueError as error:
         raise ValueError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        raise ValueError(f"{file}: this is no model file, or it is damaged ({error})") from error
     kind = found.pop("format")
     sections: dict[str, Any] = {"file": _file(file, kind)}
     sections |= {"model": _no_spec(kind)} if spec is None else _described(spec)
@@ -294,7 +295,7 @@ def _package(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -
 
 def _object(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> dict[str, Any]:
     try:
-        value = json.loads(archive.read(record))
+        value = parse_json(archive.read(record))
     except ValueError as error:
         raise ValueError(f"the entry '{record.filename}' is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -304,5 +305,7 @@ def _object(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> dict[str, Any]
 
 def _called(extern: Mapping[str, Any]) -> Iterator[str]:
     """Names of the operators that a package calls without holding them."""
-    for node in extern.get("nodes") or []:
-        yield str(node.get("node", {}).get("target", "unnamed")) if isinstance(node, dict) else "unnamed"
+    nodes = extern.get("nodes")
+    for node in nodes if isinstance(nodes, list) else []:
+        called = node.get("node") if isinstance(node, dict) else None
+        yield str(called.get("target", "unnamed")) if isinstance(called, dict) else "unnamed"

@@ -10,15 +10,16 @@ import json
 import math
 import os
 import re
+import sys
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ._nequip import spec_values
+from ._reading import is_damage, parse_json
 
 __all__ = ["ENERGY_UNITS", "LENGTH_UNITS", "ModelSpec", "read_spec", "write_spec"]
 
@@ -72,7 +73,6 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "index_dtype": ("int64", "int32"),
     "small_box": ("images", "refuse"),
 }
-_DAMAGED = (ValueError, zipfile.BadZipFile, zlib.error)
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -136,7 +136,7 @@ class ModelSpec:
     def from_json(cls, text: str | bytes) -> ModelSpec:
         """Read and check JSON text. Raises ValueError that names the key, what was given and what is needed."""
         try:
-            values = json.loads(text)
+            values = parse_json(text)
         except ValueError as error:
             raise ValueError(f"the model's spec is not JSON: {error}") from None
         if not isinstance(values, dict):
@@ -303,7 +303,9 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec | None:
                 return ModelSpec.from_json(archive.read(name))
             values = spec_values(archive)
             return None if values is None else _validated(ModelSpec(**values))
-    except _DAMAGED as error:
+    except Exception as error:
+        if not is_damage(error):
+            raise
         raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
@@ -336,7 +338,7 @@ def add_entries(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> N
         os.replace(aside, path.resolve())
     except BaseException as error:
         os.unlink(aside)
-        if isinstance(error, _DAMAGED):
+        if isinstance(error, Exception) and is_damage(error):
             raise ValueError(f"{path}: {error}") from error
         raise
 
@@ -409,7 +411,7 @@ def _shape(array: Any) -> tuple[int, ...]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_count(value: object) -> bool:

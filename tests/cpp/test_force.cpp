@@ -30,6 +30,12 @@ void count() {
 
 } // namespace
 
+#ifdef __SANITIZE_ADDRESS__ // the sanitizer has functions of its own for these
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void*, size_t),
+                                                         void (*freed)(const volatile void*));
+[[maybe_unused]] const int hooked = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void*, size_t) { count(); }, [](const volatile void*) {});
+#else
 extern "C" {
 void* __libc_malloc(size_t);
 void* __libc_calloc(size_t, size_t);
@@ -58,6 +64,7 @@ int posix_memalign(void** result, size_t alignment, size_t size) {
     return *result ? 0 : 12;
 }
 }
+#endif
 
 namespace {
 

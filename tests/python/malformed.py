@@ -362,6 +362,10 @@ PACKAGES: dict[str, tuple[Make, str]] = {
         adding("{}data/aotinductor/model/a.json", b'{"nodes": [{"node": {"target": "mine::op"}}]}'),
         "not compiled into it",
     ),
+    "operators without names": (
+        adding("{}data/aotinductor/model/a.json", b'{"nodes": [{"node": [1]}, 2]}'),
+        r'not compiled into it \("unnamed" "unnamed"\)',
+    ),
 }
 
 FOR_BOTH = CONTENTS | ARCHIVES | NAMES | SPECS

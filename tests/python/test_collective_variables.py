@@ -23,6 +23,8 @@ from openmmnnp.export import export, save_pt, save_pt2
 from openmmnnp.inspect import inspect
 from openmmnnp.spec import read_spec, write_spec
 
+pytestmark = pytest.mark.asan
+
 PARTICLES = [5, 2, 0, 3]
 ANGSTROM = 10.0  # in a nm
 

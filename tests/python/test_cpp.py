@@ -86,16 +86,22 @@ def spring_with_charges(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def run(*command: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program, which looks for leaks at its end where it was built with sanitizers (tests/asan/run.sh)."""
+    environment = os.environ | variables
+    if "ASAN_OPTIONS" in environment:
+        environment["ASAN_OPTIONS"] = environment["ASAN_OPTIONS"].replace("detect_leaks=0", "detect_leaks=1")
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.asan
 def test_program_without_python(
     programs: Path, springs: list[Path], spring_with_edges: Path, spring_with_charges: Path
 ) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
-    result = subprocess.run(
-        [programs / "test_force", PACKAGE / "lib" / "plugins", *springs, spring_with_edges, spring_with_charges],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OPENMMNNP_TORCH_LIB": str(torch_lib)},
-    )
+    models = [*springs, spring_with_edges, spring_with_charges]
+    plugins = PACKAGE / "lib" / "plugins"
+    result = run(programs / "test_force", plugins, *models, OPENMMNNP_TORCH_LIB=str(torch_lib))
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("no allocation of our own") == 8
@@ -115,6 +121,7 @@ def _as_if_for_cuda(package: Path, target: Path, kernels: list[str]) -> Path:
     return target
 
 
+@pytest.mark.asan
 def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_path: Path) -> None:
     torch_lib = Path(torch.__file__).parent / "lib"
     one = _as_if_for_cuda(springs[1], tmp_path / "one.pt2", ["a.cubin"])
@@ -136,7 +143,7 @@ def test_evaluation_that_only_enqueues(programs: Path, springs: list[Path], tmp_
     scripted("return (positions**2).sum() * torch.tensor([[3.0, 5.0], [50.0, 7.0]]).double()").save(str(variables))
     write_spec(variables, ModelSpec("variables", "nm", "1", "float64", outputs=["cv"]))
     models = [one, twins, elastic, edges, charges, variables, *springs]
-    result = subprocess.run([programs / "test_device", torch_lib, *models], capture_output=True, text=True)
+    result = run(programs / "test_device", torch_lib, *models)
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr.count("openmm-nnp: the model of this test runs without a CUDA graph: ") == 4
@@ -191,8 +198,9 @@ def test_cuda_plugin_needs_only_what_openmm_loads_before_it() -> None:
     assert not [name for name in rest.split("\n") if name and (installed or "OpenMM::Cuda" not in name)]
 
 
+@pytest.mark.asan
 def test_kernel_that_checks_an_evaluation(programs: Path) -> None:
-    result = subprocess.run([programs / "test_check_kernel"], capture_output=True, text=True)
+    result = run(programs / "test_check_kernel")
     assert result.returncode == 0, result.stdout
 
 

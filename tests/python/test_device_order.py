@@ -15,6 +15,8 @@ from devices import alone, in_group, molecules, well_energy, well_forces, with_p
 from helpers import context_of, coordinates, energy_and_forces
 from openmmnnp import NNPForce
 
+pytestmark = pytest.mark.asan
+
 BLOWS_UP = "return (positions**2).sum() / (2 - k) + 0 * torch.sqrt(1.5 - k)"
 
 Save = Callable[..., Path]

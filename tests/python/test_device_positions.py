@@ -13,6 +13,8 @@ from devices import alone, fly, in_group, molecules, well_energy, well_forces, w
 from helpers import coordinates, energy_and_forces, scripted
 from openmmnnp import NNPForce
 
+pytestmark = pytest.mark.asan
+
 Save = Callable[..., Path]
 
 

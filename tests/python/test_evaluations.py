@@ -14,6 +14,8 @@ from helpers import HarmonicWithParameters, counts, derivatives, energy, energy_
 from models import ENERGIES, pair_example, pair_force
 from openmmnnp import NNPForce
 
+pytestmark = pytest.mark.asan
+
 Save = Callable[..., Path]
 MakeContext = Callable[..., openmm.Context]
 Platform = openmm.Platform

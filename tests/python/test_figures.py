@@ -283,6 +283,7 @@ assert abs(context.getState(energy=True).getPotentialEnergy()._value - 14) < 1e-
 """
 
 
+@pytest.mark.asan
 def test_any_order_of_destruction_ends_cleanly(platform: openmm.Platform, harmonic: Path) -> None:
     """The six orders in which a Context, its force and its integrator can go, exit with all of them, and twice over."""
     orders = [f"del {', '.join(order)}, system" for order in itertools.permutations(("context", "force", "integrator"))]
@@ -296,6 +297,7 @@ def test_any_order_of_destruction_ends_cleanly(platform: openmm.Platform, harmon
 # Threads (G10)
 
 
+@pytest.mark.asan
 def test_threads_equal_serial(platform: openmm.Platform, harmonic: Path) -> None:
     """Four Contexts of one model in four Python threads give the bits that they give one after the other."""
 

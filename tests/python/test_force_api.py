@@ -25,6 +25,8 @@ from openmmnnp import ModelSpec, NNPForce, TorchForce
 from openmmnnp._units import with_unit, without_unit
 from openmmnnp.spec import write_spec
 
+pytestmark = pytest.mark.asan
+
 Save = Callable[..., Path]
 MakeContext = Callable[..., openmm.Context]
 
@@ -303,6 +305,7 @@ def test_system_takes_the_force_over(force: NNPForce) -> None:
     assert NNPForce.cast(system.getForce(0)).getCharge() == 3
 
 
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="the sanitizer keeps freed memory for a while")
 def test_every_force_is_deleted_once(force: NNPForce) -> None:
     particles = list(range(200_000))  # 0.8 MB in each copy
     force.setParticles(particles)

@@ -16,6 +16,8 @@ from models import ENERGIES, Pair, pair_example, pair_force, pair_oracle, walls_
 from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.spec import write_spec
 
+pytestmark = pytest.mark.asan
+
 Save = Callable[..., Path]
 MakeContext = Callable[..., openmm.Context]
 Platform = openmm.Platform

@@ -116,6 +116,13 @@ def test_package(tmp_path: Path) -> None:
     }
 
 
+def test_operators_without_names(tmp_path: Path) -> None:
+    nodes = {"nodes": [{"node": [1]}, 2]}
+    path = package(tmp_path / "model.pt2", **{"data/aotinductor/model/model.json": nodes})
+    write_spec(path, spec())
+    assert inspect(path)["program"]["custom operators"] == ["unnamed"]
+
+
 def test_package_of_another_exporter(tmp_path: Path) -> None:
     """No spec, but metadata of its own."""
     metadata = {"AOTI_DEVICE_KEY": "cpu", "r_max": "5.0", "type_names": "H O", "my_inputs": "pos edge_index"}
@@ -185,6 +192,7 @@ def twice(data: bytes) -> bytes:
         (lambda data: b"", "no model file, or it is damaged"),
         (lambda data: b"state dict", "no model file, or it is damaged .File is not a zip file"),
         (lambda data: data[:-5000], "no model file, or it is damaged"),
+        (lambda data: data[1000:], "no model file, or it is damaged"),
         (flipped, "does not match its checksum"),
         (twice, "no model file, or it is damaged"),
     ],

@@ -22,6 +22,8 @@ from neighbors_oracle import SLANTED, brute_force, edges_energy, save_edges
 from openmmnnp import NNPForce
 from openmmnnp.spec import write_spec
 
+pytestmark = pytest.mark.asan
+
 Platform = openmm.Platform
 Save = Callable[..., Path]
 MakeContext = Callable[..., openmm.Context]

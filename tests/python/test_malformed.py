@@ -17,6 +17,8 @@ from fork_server import Server
 from helpers import Harmonic
 from mutants import mutant, pack, read_entries
 
+pytestmark = pytest.mark.asan
+
 Case = tuple[str, str, dict[str, Any]]
 GOOD = ("refused", "identical")
 

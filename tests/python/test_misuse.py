@@ -16,6 +16,8 @@ from models import pair_example, pair_oracle, pair_spec, set_up
 from openmmnnp import NNPForce
 from openmmnnp.spec import ENTRY, write_spec
 
+pytestmark = pytest.mark.asan
+
 MakeContext = Callable[..., openmm.Context]
 Platform = openmm.Platform
 EV = 96.48533212331  # kJ/mol

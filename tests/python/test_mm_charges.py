@@ -34,6 +34,8 @@ from polarizable import (
     switched,
 )
 
+pytestmark = pytest.mark.asan
+
 Platform = openmm.Platform
 ROOT = Path(__file__).parents[2]
 BOXES = [pytest.param(None, id="vacuum"), pytest.param(CUBE, id="cube"), pytest.param(TILTED, id="triclinic")]

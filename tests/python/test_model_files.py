@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +22,8 @@ from models import set_up
 from openmmnnp import NNPForce
 from openmmnnp.spec import ENTRY, read_spec, write_spec
 
+pytestmark = pytest.mark.asan
+
 MakeContext = Callable[..., openmm.Context]
 Platform = openmm.Platform
 
@@ -29,6 +33,17 @@ def saved(tmp_path: Path, name: str, content: bytes | None) -> Path:
     if content is not None:
         path.write_bytes(content)
     return path
+
+
+def test_many_entries_are_read_in_linear_time() -> None:
+    """By 20,000 files of code, a quadratic reader is kept busy for more than a minute."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in ("constants.pkl", "data.pkl", *(f"{i}.py" for i in range(20_000))):
+            archive.writestr(f"model/{name}", b"")
+    begin = time.process_time()
+    NNPForce(content.getvalue())
+    assert time.process_time() - begin < 5
 
 
 def test_file_that_is_no_model(tmp_path: Path, harmonic: Path) -> None:

@@ -24,6 +24,8 @@ from helpers import energy_and_forces
 from openmmnnp import NNPForce
 from openmmnnp.spec import read_spec, write_spec
 
+pytestmark = pytest.mark.asan
+
 MakeContext = Callable[..., openmm.Context]
 POSITIONS = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0.1, 0.05, 0]])
 REFUSED = "is native code, which can do all that you can, and this one came as bytes"

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from neighbors_oracle import CUBE, SLANTED, SMALL, brute_force
 from openmmnnp import NeighborList
 
+pytestmark = pytest.mark.asan
+
 
 def check(positions: np.ndarray, cutoff: float, box: np.ndarray | None = None, kind: Any = "full") -> np.ndarray:
     edges, cells = NeighborList(cutoff, edges=kind).find(positions, box)

@@ -21,6 +21,8 @@ from openmmnnp import NNPForce
 from openmmnnp.export import references, save_pt2
 from openmmnnp.spec import read_spec, write_spec
 
+pytestmark = pytest.mark.asan
+
 MakeForce = Callable[..., NNPForce]
 
 

@@ -17,6 +17,8 @@ from openmmnnp import ModelSpec, NNPForce
 from openmmnnp.cli import main
 from openmmnnp.spec import ENERGY_UNITS, read_spec, write_spec
 
+pytestmark = pytest.mark.asan
+
 EV, ANGSTROM = ENERGY_UNITS["eV"], 0.1
 NUMBERS = {"H": 1, "C": 6, "O": 8}
 TRICLINIC = np.array([[6.3, 0.0, 0.0], [1.1, 6.1, 0.0], [-1.4, 0.9, 6.7]])

@@ -20,6 +20,8 @@ import torch
 from helpers import Harmonic, HarmonicPeriodic, HarmonicWithForces, HarmonicWithParameters, energy_and_forces
 from openmmnnp import NNPForce
 
+pytestmark = pytest.mark.asan
+
 EMPTY = '<Force type="NNPForce" version="1"/>'
 FIELDS = [
     "getName",

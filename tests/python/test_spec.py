@@ -152,6 +152,24 @@ def test_wrong_json_is_named(text, message):
         ModelSpec.from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (b'"name": "y"', "is not JSON: the key 'name' is there twice"),
+        (b'"cutoff": NaN', "is not JSON: NaN is no number that a double holds"),
+        (b'"cutoff": 1e999', "is not JSON: 1e999 is no number that a double holds"),
+        (b'"cutoff": 1' + b"0" * 400, "'cutoff': 10+ was given, needed is a positive number"),
+        (rb'"citation": "\ud800"', "is not JSON: .*surrogates not allowed"),
+        (b'"license": "\xe4"', "is not JSON: .*invalid continuation byte"),
+        (b'"license": ' + b"[" * 99_999 + b"]" * 99_999, "is not JSON: it is nested too deeply"),
+    ],
+)
+def test_json_that_the_force_refuses_is_refused(given, message):
+    right = full_spec().to_json().encode()
+    with pytest.raises(ValueError, match=message):
+        ModelSpec.from_json(right[:-1].replace(b', "cutoff": 5.1', b"") + b", " + given + b"}")
+
+
 def test_atomic_energies_need_integer_keys():
     text = full_spec().to_json().replace('"8": -2041.9', '"O": -2041.9')
     with pytest.raises(ValueError, match=r"'atomic_energies': .* needed is atomic numbers as keys"):

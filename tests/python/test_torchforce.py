@@ -15,6 +15,8 @@ from openmm import unit
 from helpers import Harmonic, HarmonicPeriodic, HarmonicWithForces, HarmonicWithParameters, energy_and_forces
 from openmmnnp import NNPForce, TorchForce
 
+pytestmark = pytest.mark.asan
+
 Save = Callable[..., Path]
 MakeContext = Callable[..., openmm.Context]
 

@@ -14,6 +14,8 @@ from helpers import energy_and_forces, fails, scripted
 from models import set_up
 from openmmnnp import NNPForce
 
+pytestmark = pytest.mark.asan
+
 MakeContext = Callable[..., openmm.Context]
 Platform = openmm.Platform
 
