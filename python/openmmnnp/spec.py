@@ -14,10 +14,12 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from ._files import named
 from ._nequip import spec_values
 
 __all__ = ["ENERGY_UNITS", "LENGTH_UNITS", "ModelSpec", "read_spec", "write_spec"]
@@ -325,20 +327,26 @@ def add_entries(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> N
     path = Path(path)
     handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
     try:
-        with os.fdopen(handle, "w+b") as out, zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
-            added = {f"{_root(old)}/{name}": data for name, data in entries.items()}
-            for entry in old.infolist():
-                if entry.filename not in added and not entry.filename.endswith(".debug_pkl"):
-                    _write_entry(new, out.tell(), entry.filename, old.read(entry))
-            for name, data in added.items():
-                _write_entry(new, out.tell(), name, data)
+        with named(path), os.fdopen(handle, "w+b") as out:
+            _copy_with(path, out, entries)
         os.chmod(aside, path.stat().st_mode & 0o777)
         os.replace(aside, path.resolve())
     except BaseException as error:
-        os.unlink(aside)
+        with suppress(OSError):
+            os.unlink(aside)
         if isinstance(error, _DAMAGED):
             raise ValueError(f"{path}: {error}") from error
         raise
+
+
+def _copy_with(path: Path, out: BinaryIO, entries: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        added = {f"{_root(old)}/{name}": data for name, data in entries.items()}
+        for entry in old.infolist():
+            if entry.filename not in added and not entry.filename.endswith(".debug_pkl"):
+                _write_entry(new, out.tell(), entry.filename, old.read(entry))
+        for name, data in added.items():
+            _write_entry(new, out.tell(), name, data)
 
 
 def _write_entry(archive: zipfile.ZipFile, offset: int, name: str, data: bytes) -> None:

@@ -63,7 +63,11 @@ class Result:
 
     @property
     def function(self) -> str:
-        return self.test.split("[")[0]
+        return self.test.split("[")[0].rsplit("/", 1)[-1]
+
+    @property
+    def file(self) -> str:
+        return self.function.split("::")[0]
 
     @property
     def weight(self) -> int:
@@ -174,26 +178,27 @@ def table(results: Iterable[Result]) -> str:
 
 
 def rows_of(figure: str, results: Iterable[Result]) -> Iterator[Row]:
-    """A row for each test function, or for each number that it measured."""
+    """A row for all tests of a file that measure the same, or for each number that they measured."""
     best: dict[str, Result] = {}
     for result in results:
         if result.figure == figure and (result.test not in best or best[result.test].weight < result.weight):
             best[result.test] = result
-    functions = dict.fromkeys((result.function, result.what) for result in best.values())
-    for function, what in functions:
-        yield from rows_of_function([r for r in best.values() if (r.function, r.what) == (function, what)])
-    if not functions and figure not in ELSEWHERE:
+    groups = dict.fromkeys((result.file, result.what) for result in best.values())
+    for file, what in groups:
+        yield from rows_of_group([r for r in best.values() if (r.file, r.what) == (file, what)])
+    if not groups and figure not in ELSEWHERE:
         yield (figure, FIGURES[figure], "", "", "", "", "", f"not run: {LONG}")
     if figure in ELSEWHERE:
         yield (figure, FIGURES[figure], "", "", "", "", "", f"not here: {ELSEWHERE[figure]}")
 
 
-def rows_of_function(results: Sequence[Result]) -> Iterator[Row]:
+def rows_of_group(results: Sequence[Result]) -> Iterator[Row]:
     first = results[0]
+    functions = {result.function for result in results}
+    test = first.function if len(functions) == 1 else f"{first.file}, {len(functions)} tests"
     platforms = ", ".join(dict.fromkeys(result.platform for result in results if result.platform))
     seconds = f"{sum(result.seconds for result in results):.1f}"
     names = dict.fromkeys(name for result in results for name, *_ in result.measures)
-    test = first.function.rsplit("/", 1)[-1]
     for name in names or [""]:
         measures = [(m, bound) for result in results for n, m, bound in result.measures if n == name]
         measured, bound = worst(measures) if measures else (cases(results), "")

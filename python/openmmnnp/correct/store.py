@@ -24,7 +24,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ..simulate.checkpoint import sync, write_text
+from .._files import named, replacing
+from ..simulate.checkpoint import write_text
 from ..simulate.folder import RunFolder
 
 Floats = NDArray[np.float64]
@@ -106,7 +107,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows(([] if begun else [self._columns]) + [[index, *(repr(float(value)) for value in values)]])
-        with open(self.path, "a", encoding="utf-8") as file:
+        with named(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
@@ -138,13 +139,8 @@ def write_frame(path: Path, frame: Frame, **more: Any) -> None:
     """Replace a file as a whole by a frame."""
     path.parent.mkdir(exist_ok=True)
     values = {name: value for name, value in frame._asdict().items() if value is not None}
-    aside = path.with_name(path.name + ".writing")
-    with open(aside, "wb") as file:
+    with replacing(path) as file:
         np.savez(file, **values, **more)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    sync(path.parent)
 
 
 def read_frame(values: Any) -> Frame:

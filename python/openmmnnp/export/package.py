@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._inductor.package.package import load_package
 
+from .._files import folder_beside, named
 from ..force import NNPForce
 from ..spec import ENERGY_UNITS, NO_ENERGY, ModelSpec, write_spec
 from .compile import ENERGY_ENTRY, add_energy_entry, check_compiler, check_package, compile_package, for_threads, trace
@@ -72,7 +72,7 @@ def save_pt(
     spec = replace(spec, outputs=[name for name in spec.outputs if name in model.returned])
     with replaced(target) as aside:
         with _stage("scripting", progress):
-            _script(model.module).save(str(aside))
+            aside.write_bytes(_script(model.module).save_to_buffer())
             write_spec(aside, spec)
         with _stage("checking", progress):
             saved = Eager(torch.jit.load(str(aside)), spec)  # type: ignore[no-untyped-call]
@@ -275,8 +275,8 @@ def _target(path: str | os.PathLike[str], suffix: str) -> Path:
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
     """A file of the same name in a folder beside the target; it takes the target's place if nothing is raised."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=target.resolve().parent) as folder:
-        aside = Path(folder, target.name)
+    with folder_beside(target) as folder, named(target):
+        aside = folder / target.name
         yield aside
         os.replace(aside, target)
 

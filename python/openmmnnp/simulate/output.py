@@ -14,6 +14,7 @@ import numpy as np
 import openmm
 from openmm import app
 
+from .._files import named
 from ..reporters.tables import count_rows
 
 
@@ -30,7 +31,7 @@ class Log:
         self._append([_cell(row.get(name)) for name in self._columns])
 
     def _append(self, cells: Sequence[str]) -> None:
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        with named(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerow(cells)
 
 
@@ -63,7 +64,7 @@ class Trajectory:
             _check_xtc_frame(self.path, before)
             return
         append = self._begun()
-        with open(self.path, "r+b" if append else "wb") as handle:
+        with named(self.path), open(self.path, "r+b" if append else "wb") as handle:
             dcd = app.DCDFile(handle, self._topology, self._step, self._interval, self._interval, append)
             dcd.writeModel(positions, periodicBoxVectors=box)
 
