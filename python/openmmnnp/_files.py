@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -17,7 +18,9 @@ def named(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is None:  # NumPy's
+            raise OSError(errno.EIO, str(error), os.fspath(path)) from error
+        if error.filename is None:
             error.filename = os.fspath(path)
         raise
 
@@ -51,15 +54,26 @@ def folder_beside(path: Path) -> Iterator[Path]:
     """
     folder = path.resolve().parent / f".{path.name}.writing"
     folder.mkdir(exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(handle, path)
+    with _locked(folder, path):
         try:
             for left in folder.iterdir():
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, path: Path) -> Iterator[None]:
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+    try:
+        _lock(handle, path)
+        yield
     finally:
         os.close(handle)
 

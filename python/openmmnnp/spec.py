@@ -10,16 +10,14 @@ import json
 import math
 import os
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ._files import named
+from ._files import folder_beside, named
 from ._nequip import spec_values
 
 __all__ = ["ENERGY_UNITS", "LENGTH_UNITS", "ModelSpec", "read_spec", "write_spec"]
@@ -299,7 +297,7 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec | None:
     Raises ValueError, naming the file, if it is no model archive or if the spec is wrong; OSError if it can't be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with named(path), zipfile.ZipFile(path) as archive:
             name = f"{_root(archive)}/{ENTRY}"
             if name in archive.namelist():
                 return ModelSpec.from_json(archive.read(name))
@@ -325,18 +323,15 @@ def add_entries(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> N
     out. Raises ValueError if the file is no model archive.
     """
     path = Path(path)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
     try:
-        with named(path), os.fdopen(handle, "w+b") as out:
-            _copy_with(path, out, entries)
-        os.chmod(aside, path.stat().st_mode & 0o777)
-        os.replace(aside, path.resolve())
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(aside)
-        if isinstance(error, _DAMAGED):
-            raise ValueError(f"{path}: {error}") from error
-        raise
+        with folder_beside(path) as folder, named(path):
+            aside = folder / path.name
+            with open(aside, "w+b") as out:
+                _copy_with(path, out, entries)
+            os.chmod(aside, path.stat().st_mode & 0o777)
+            os.replace(aside, path.resolve())
+    except _DAMAGED as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _copy_with(path: Path, out: BinaryIO, entries: Mapping[str, bytes]) -> None:

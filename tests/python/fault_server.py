@@ -76,8 +76,11 @@ def read_reference(folder: Path) -> str:
     import openmm
 
     from openmmnnp import NNPForce
+    from openmmnnp._files import named
 
-    found = NNPForce.cast(openmm.XmlSerializer.deserialize((folder / "force.xml").read_text()))
+    with named(folder / "force.xml"):
+        xml = (folder / "force.xml").read_text()
+    found = NNPForce.cast(openmm.XmlSerializer.deserialize(xml))
     assert found is not None
     return found.getModelHash()
 
@@ -106,7 +109,8 @@ def save_pt2(folder: Path) -> None:
     def compiled(program: Any, path: Path, options: Any) -> None:
         shutil.copyfile(folder / "compiled", path)
 
-    package.compile_package = compiled
+    package.compile_package, package.trace = compiled, lambda *_: None
+    os.environ["TMPDIR"] = str(folder.parent)  # torch's loader, which looks at the result, is not on trial
     save_pt2(Pair(), pair_spec(), folder / "model.pt2", examples=[pair_example(3), pair_example(6)], progress=False)
 
 
@@ -148,6 +152,7 @@ def simulate(folder: Path) -> int:
     from openmmnnp.simulate.options import Options
     from openmmnnp.simulate.run import simulate
 
+    os.chdir(folder)
     return simulate(Options(**options_from_yaml(folder / "job.yaml")), overwrite=True)
 
 
@@ -193,7 +198,7 @@ def run_child(request: dict[str, Any], pipe: int) -> None:
     faults.faults_arm(b"", b"", 0, 0, 0)
     answer |= {"count": count, "last": last}
     os.write(pipe, json.dumps(answer).encode())
-    sys.exit(0)  # with what Python and C++ do at the end
+    os._exit(0)
 
 
 def wait_for(child: int, pipe: int) -> dict[str, Any]:

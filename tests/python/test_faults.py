@@ -49,8 +49,8 @@ class Fault:
 FAULTS = {
     "disk full": Fault("create write truncate mkdir fsync rename link", errno.ENOSPC, stays=True),
     "disk full for a moment": Fault("create write truncate mkdir fsync rename link", errno.ENOSPC),
-    "read-only": Fault("create truncate mkdir rename link unlink", errno.EROFS, stays=True),
-    "broken disk": Fault("open read mmap", errno.EIO, stays=True),
+    "read-only": Fault("create truncate mkdir rename link", errno.EROFS, stays=True),
+    "broken disk": Fault("open read mmap", errno.EIO),
     "short reads and writes": Fault("read write", SHORTENED, stays=True),
     "interrupted": Fault("read write", errno.EINTR),
     "noexec": Fault("statvfs dlopen", errno.EPERM),
@@ -88,6 +88,10 @@ def with_models(folder: Path, models: dict[str, Path]) -> None:
         shutil.copy(path, folder / f"model{suffix}")
 
 
+def with_old_file(folder: Path, models: dict[str, Path]) -> None:
+    (folder / "model.pt").write_bytes(b"the old one")
+
+
 def with_package(folder: Path, models: dict[str, Path]) -> None:
     """A package that was compiled, in the place of torch's compiler, and an older file where it is to go."""
     shutil.copy(models[".pt2"], folder / "compiled")
@@ -120,7 +124,8 @@ def with_checkpoints(folder: Path, models: dict[str, Path]) -> None:
 
 
 def with_job(folder: Path, models: dict[str, Path]) -> None:
-    options = replace(write_job(folder), time=0.04, nvt=0.01, minimize_steps=2)
+    files = {"protein": Path("protein.pdb"), "model": Path("springs.pt"), "out": Path("run")}
+    options = replace(write_job(folder), time=0.04, nvt=0.01, minimize_steps=2, **files)
     (folder / "job.yaml").write_text(yaml.safe_dump(options.to_mapping()))
 
 
@@ -129,7 +134,7 @@ OPERATIONS = {
     "load .pt2": with_models,
     "read by reference": with_reference,
     "write_spec": with_models,
-    "save_pt": with_models,
+    "save_pt": with_old_file,
     "save_pt2": with_package,
     "store": with_leg,
     "tables": with_tables,
@@ -228,12 +233,15 @@ def meet(
         return f"unclear error at {answer['last']}: {answer['text']}"
     if verdict in ("crash", "hang"):
         return f"{verdict} {answer['text']}"
-    if verdict != "killed" and (litter := names(folder) - whole["names"]):
+    litter = names(folder) - whole["names"]
+    emptied = answer["last"].startswith("open ") and Path(answer["last"][5:]).is_dir()  # it could not be opened for it
+    if verdict != "killed" and litter and not emptied:
         return f"left behind at {answer['last']}: {sorted(litter)}"
     if verdict == "done" and answer["result"] != whole["result"]:
         return "another result"
     try:
-        check(operation, folder, before, verdict == "done")
+        if not litter:
+            check(operation, folder, before, verdict == "done")
         again(server, operation, folder, whole)
     except Exception as error:
         return f"afterwards, {answer['last']}: {type(error).__name__} {error}"
@@ -266,7 +274,8 @@ def sweep(
     if operation == "simulate":
         whole["bits"] = results(place / "run")
     count = answer["count"]
-    numbers = sorted({round(x) for x in np.linspace(1, count, min(most, count))}) if count else []
+    inner = np.linspace(1, count, most + 2)[1:-1]
+    numbers = range(1, count + 1) if count <= most else sorted({round(x) for x in inner})
     return Counter(meet(server, operation, before, place, fault, number, whole) for number in numbers), count
 
 
@@ -279,19 +288,24 @@ def check_sweep(
     measure("crashes, hangs, unclear errors, losses, litter", sum(bad.values()), 0)
 
 
+SLOW = {"simulate": 25, "save_pt2": 8}  # and how many of their calls in the long run
+
+
 @pytest.mark.figure("G7", what="fault points, some of each operation's calls", platform="Reference")
 @pytest.mark.parametrize("kind", FAULTS)
 def test_faults(server: FaultServer, files: dict[str, Path], kind: str, tmp_path: Path, measure: Measure) -> None:
     for operation in OPERATIONS:
-        (tmp_path / operation).mkdir()
-        check_sweep(server, files, operation, kind, 2 if operation == "simulate" else 3, tmp_path / operation, measure)
+        if operation not in SLOW or kind in ("disk full", "killed"):
+            (tmp_path / operation).mkdir()
+            most = 1 if operation in SLOW else 2
+            check_sweep(server, files, operation, kind, most, tmp_path / operation, measure)
 
 
 @pytest.mark.long
-@pytest.mark.figure("G7", what="fault points, all calls", platform="Reference")
+@pytest.mark.figure("G7", what="fault points, all calls (of simulate 25, of save_pt2 8)", platform="Reference")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("kind", FAULTS)
 def test_all_faults(
     server: FaultServer, files: dict[str, Path], operation: str, kind: str, tmp_path: Path, measure: Measure
 ) -> None:
-    check_sweep(server, files, operation, kind, 40 if operation == "simulate" else 1000, tmp_path, measure)
+    check_sweep(server, files, operation, kind, SLOW.get(operation, 1000), tmp_path, measure)

@@ -73,7 +73,7 @@ class LegFolder(RunFolder):
         path = self.at(lambda_) / name
         if not path.exists():
             return 0, None
-        with np.load(path) as values:
+        with named(path), np.load(path) as values:
             return int(values["done"]), read_frame(values)
 
     def write_moment(self, lambda_: float, name: str, done: int, frame: Frame) -> None:
@@ -116,7 +116,8 @@ class Table:
         """The rows with an index below `count` by their index, in its order."""
         if not self.path.exists():
             return {}
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        with named(self.path):
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines[1:] if line.endswith("\n")]
         rows = {int(row[0]): np.array(row[1:], float) for row in csv.reader(whole)}
         return {index: rows[index] for index in sorted(rows) if count is None or index < count}
@@ -129,7 +130,8 @@ class Table:
         """A kill may leave a part of a line at the end."""
         if not self.path.exists():
             return
-        content = self.path.read_bytes()
+        with named(self.path):
+            content = self.path.read_bytes()
         end = content.rfind(b"\n") + 1
         if end < len(content):
             os.truncate(self.path, end)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -75,7 +77,8 @@ def save_pt(
             aside.write_bytes(_script(model.module).save_to_buffer())
             write_spec(aside, spec)
         with _stage("checking", progress):
-            saved = Eager(torch.jit.load(str(aside)), spec)  # type: ignore[no-untyped-call]
+            program = io.BytesIO(aside.read_bytes())
+            saved = Eager(torch.jit.load(program), spec)  # type: ignore[no-untyped-call]
             if saved.keyed:
                 raise ValueError("forward returns a dict, but in a .pt it must return a tuple in the order of the spec")
             _check(spec, inputs, expected, right, saved.results)
@@ -197,7 +200,10 @@ def _add(path: Path, name: str, program: torch.export.ExportedProgram, options: 
 def _runner(path: Path, name: str, outputs: Sequence[str]) -> Callable[[dict[str, Tensor]], Results]:
     """A function that runs one model of a package on inputs; those that it can't take are an error, not undefined."""
     os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"  # as the plugin does for the process, once and for all
-    model = load_package(str(path), name)
+    try:
+        model = load_package(str(path), name)
+    except (RuntimeError, ValueError, zipfile.BadZipFile) as error:  # torch's, which name no file
+        raise ValueError(f"{path} can't be loaded once compiled: {error}") from error
 
     def run(inputs: dict[str, Tensor]) -> Results:
         try:

@@ -52,7 +52,7 @@ class CsvTable:
         if self._head and (self._last is None or self._last <= step):
             return
         kept, self._last = 0, None
-        with open(self._path, "rb") as file:
+        with named(self._path), open(self._path, "rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
@@ -112,7 +112,7 @@ class NpyTable:
     def _open(self) -> None:
         """Take over what is there: whole rows, counted by the length of the file."""
         try:
-            with open(self._path, "rb") as file:
+            with named(self._path), open(self._path, "rb") as file:
                 version = np.lib.format.read_magic(file)
                 shape, _, dtype = np.lib.format.read_array_header_1_0(file)
                 start = file.tell()

@@ -60,7 +60,11 @@ class Trajectory:
         box = state.getPeriodicBoxVectors() if periodic else None
         if self.path.suffix == ".xtc":
             before = self.path.stat().st_size if self._begun() else 0
-            self._xtc().writeModel(positions, periodicBoxVectors=box)
+            try:
+                self._xtc().writeModel(positions, periodicBoxVectors=box)
+            except openmm.OpenMMException as error:
+                text = f"A frame could not be written ({str(error).strip()}): is the disk full?"
+                raise OSError(errno.EIO, text, str(self.path)) from error
             _check_xtc_frame(self.path, before)
             return
         append = self._begun()
