@@ -62,9 +62,11 @@ class Trajectory:
             before = self.path.stat().st_size if self._begun() else 0
             try:
                 self._xtc().writeModel(positions, periodicBoxVectors=box)
-            except openmm.OpenMMException as error:
-                text = f"A frame could not be written ({str(error).strip()}): is the disk full?"
-                raise OSError(errno.EIO, text, str(self.path)) from error
+            except Exception as error:  # of a type that OpenMM's wrapper chose
+                said = str(error).strip()
+                raise OSError(
+                    errno.EIO, f"A frame could not be written ({said}): is the disk full?", str(self.path)
+                ) from error
             _check_xtc_frame(self.path, before)
             return
         append = self._begun()
@@ -85,7 +87,7 @@ class Trajectory:
 def _check_xtc_frame(path: Path, start: int) -> None:
     """Raise OSError, and cut the file back, if the frame at byte `start` is not whole: the writer does not tell."""
     size = path.stat().st_size if path.exists() else 0
-    with open(path, "r+b") if size else open(os.devnull, "r+b") as file:
+    with named(path), open(path, "r+b") if size else open(os.devnull, "r+b") as file:
         file.seek(start)
         head = file.read(92)
         atoms = struct.unpack_from(">i", head, 4)[0] if len(head) > 8 else 0

@@ -176,7 +176,8 @@ def _keep_model(run: Run) -> None:
 
 def _load(options: Options, folder: RunFolder, values: Mapping[str, Any]) -> Run:
     try:
-        text = (folder / files.SYSTEM).read_text(encoding="utf-8")
+        with named(folder / files.SYSTEM):
+            text = (folder / files.SYSTEM).read_text(encoding="utf-8")
         before, now = (f'="{escape(str(path))}/' for path in (values["folder"], folder.path))
         system = openmm.XmlSerializer.deserialize(text.replace(before, now))  # the model moved with its run
         topology = app.PDBFile(str(folder / files.TOPOLOGY)).topology
@@ -197,7 +198,8 @@ def _hashes(run: Run) -> dict[str, str]:
     physical = {f.name: run.options.to_mapping()[f.name] for f in fields(Options) if not f.metadata["resume"]}
     free = ("out", "checkpoint_interval", "outputs", *INPUTS)
     text = json.dumps({name: value for name, value in physical.items() if name not in free}, sort_keys=True)
-    system = (run.folder / files.SYSTEM).read_bytes()
+    with named(run.folder / files.SYSTEM):
+        system = (run.folder / files.SYSTEM).read_bytes()
     return {
         files.RUN: hashlib.sha256(text.encode()).hexdigest(),
         files.SYSTEM: hashlib.sha256(system).hexdigest(),
