@@ -27,7 +27,7 @@ packages := import sysconfig; print(sysconfig.get_paths()["purelib"])
 help:
 	@echo "make demo   install into $(VENV) and run a protein-ligand complex (15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV) and run all tests"
-	@echo "make test-long  the tests that take minutes: 2,000 damaged model files, 150 killed simulations, model families"
+	@echo "make test-long  every figure in full, in one table: 2,000 damaged model files, 200 kills, model families ..."
 	@echo "make test-asan  tests with sanitizers for addresses and undefined behavior"
 	@echo "make fuzz  the parsers, 10 minutes each (tests/fuzz/README.md)"
 	@echo "make wheel  what a release uploads, in dist/, for torch $(TORCH_MINORS) (TORCH_MINORS=...)"
@@ -50,7 +50,7 @@ $(bin)/.installed: $(bin)/.tools CMakeLists.txt $(shell find csrc python example
 	touch $@
 
 $(bin)/.tests: $(bin)/.tools
-	$(bin)/pip install --quiet pytest hypothesis vesin ruff mypy types-pyyaml types-tqdm clang-format \
+	$(bin)/pip install --quiet pytest pytest-xdist hypothesis vesin ruff mypy types-pyyaml types-tqdm clang-format \
 	    $(opencl_packages)
 	mkdir -p $(vendors)
 	echo $(abspath $(VENV))/lib/libintelocl.so > $(vendors)/intel.icd
@@ -87,8 +87,16 @@ test: install $(bin)/.tests lint docs
 	$(bin)/mypy
 	$(opencl_environment) $(bin)/python -m pytest
 
-test-long: install $(bin)/.tests test-families
-	$(opencl_environment) $(bin)/python -m pytest -m long
+# Long tests, and all that measure a figure. One table at the end, also if something failed.
+test-long: install $(bin)/.tests $(families:%=$(VENV)-%/.installed)
+	rm -rf build/figures
+	status=0; \
+	$(MAKE) --keep-going test-families || status=1; \
+	$(opencl_environment) $(bin)/python -m pytest -n 2 --dist worksteal -m "long or figure" \
+	    --ignore tests/python/families --figures build/figures/main.json || status=1; \
+	$(bin)/python tests/python/figures.py --table build/figures/table.md \
+	    build/figures/main.json $(families:%=build/figures/%.json) || status=1; \
+	exit $$status
 
 test-asan: install $(bin)/.tests
 	$(opencl_environment) tests/asan/run.sh $(bin)/python
@@ -109,7 +117,7 @@ $(VENV)-%/.installed: tests/python/families/%.txt $(bin)/.tests
 test-families: install $(families:%=test-family-%)
 
 test-family-%: $(VENV)-%/.installed install
-	$(VENV)-$*/bin/python -m pytest -m long tests/python/families/test_$*.py
+	$(VENV)-$*/bin/python -m pytest -m long --figures build/figures/$*.json tests/python/families/test_$*.py
 
 # torch's headers and libraries to build against, without the packages that torch needs to run.
 build/torch/%/torch:

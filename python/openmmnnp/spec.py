@@ -11,13 +11,13 @@ import math
 import os
 import re
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from ._files import folder_beside, named
 from ._nequip import spec_values
 from ._reading import is_damage, parse_json
 
@@ -297,7 +297,7 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec | None:
     Raises ValueError, naming the file, if it is no model archive or if the spec is wrong; OSError if it can't be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with named(path), zipfile.ZipFile(path) as archive:
             name = f"{_root(archive)}/{ENTRY}"
             if name in archive.namelist():
                 return ModelSpec.from_json(archive.read(name))
@@ -325,22 +325,27 @@ def add_entries(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> N
     out. Raises ValueError if the file is no model archive.
     """
     path = Path(path)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
     try:
-        with os.fdopen(handle, "w+b") as out, zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
-            added = {f"{_root(old)}/{name}": data for name, data in entries.items()}
-            for entry in old.infolist():
-                if entry.filename not in added and not entry.filename.endswith(".debug_pkl"):
-                    _write_entry(new, out.tell(), entry.filename, old.read(entry))
-            for name, data in added.items():
-                _write_entry(new, out.tell(), name, data)
-        os.chmod(aside, path.stat().st_mode & 0o777)
-        os.replace(aside, path.resolve())
-    except BaseException as error:
-        os.unlink(aside)
-        if isinstance(error, Exception) and is_damage(error):
-            raise ValueError(f"{path}: {error}") from error
-        raise
+        with folder_beside(path) as folder, named(path):
+            aside = folder / path.name
+            with open(aside, "w+b") as out:
+                _copy_with(path, out, entries)
+            os.chmod(aside, path.stat().st_mode & 0o777)
+            os.replace(aside, path.resolve())
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _copy_with(path: Path, out: BinaryIO, entries: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        added = {f"{_root(old)}/{name}": data for name, data in entries.items()}
+        for entry in old.infolist():
+            if entry.filename not in added and not entry.filename.endswith(".debug_pkl"):
+                _write_entry(new, out.tell(), entry.filename, old.read(entry))
+        for name, data in added.items():
+            _write_entry(new, out.tell(), name, data)
 
 
 def _write_entry(archive: zipfile.ZipFile, offset: int, name: str, data: bytes) -> None:

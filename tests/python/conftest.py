@@ -22,6 +22,7 @@ from openmmnnp import ModelSpec
 from openmmnnp.export import export, save_pt, save_pt2
 from openmmnnp.spec import write_spec
 
+pytest_plugins = ["figures"]
 torch.set_num_threads(1)
 
 FOLDER = Path(openmmnnp._core.__file__).parent

@@ -7,7 +7,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openmm
@@ -15,6 +15,9 @@ import pytest
 import torch
 
 from openmmnnp import NNPForce
+
+if TYPE_CHECKING:
+    from figures import Measure
 
 
 class Harmonic(torch.nn.Module):
@@ -116,6 +119,21 @@ def resources() -> tuple[int, int, int, int]:
 
 def energy(context: openmm.Context, **options: Any) -> float:
     return context.getState(energy=True, **options).getPotentialEnergy()._value
+
+
+def measure_parity(
+    measure: Measure,
+    name: str,
+    found: tuple[float, np.ndarray],
+    right: tuple[float, np.ndarray],
+    tolerance: float,
+    floors: tuple[float, float] = (0.0, 0.0),
+) -> None:
+    """Relative errors of an energy, without its constant part, and forces; what is below a floor has its error."""
+    (energy, forces), (right_energy, right_forces) = found, right
+    error, scale = (np.sqrt(np.mean(np.square(x))) for x in (np.subtract(forces, right_forces), right_forces))
+    measure(f"{name}, energy", abs(energy - right_energy) / max(abs(right_energy), floors[0] / tolerance), tolerance)
+    measure(f"{name}, forces", error / max(scale, floors[1] / tolerance), tolerance)
 
 
 def derivatives(context: openmm.Context) -> dict[str, float]:

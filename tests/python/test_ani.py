@@ -25,6 +25,8 @@ from torchani.neurochem import NeurochemInfo, modules_from_info  # noqa: E402
 from torchani.nn import ANINetworks, AtomicNetwork, Ensemble  # noqa: E402
 from torchani.sae import SelfEnergy  # noqa: E402
 
+from figures import Measure  # noqa: E402
+from helpers import measure_parity  # noqa: E402
 from openmmnnp import NeighborList, NNPForce  # noqa: E402
 from openmmnnp.atoms import Atoms  # noqa: E402
 from openmmnnp.cli import main  # noqa: E402
@@ -179,18 +181,21 @@ CASES = ["CH4", "H2O", "CH3SH", "C6H6", "C2H6CHOH", "CO2", "C2H2", "one atom", "
 
 @published
 @pytest.mark.parametrize("name", [*CASES, "ejm_31"])
+@pytest.mark.figure("G15", what="ANI, eager and TorchScript, 1e-11")
 def test_molecules_equal_torchani(torchani: Any, name: str) -> None:
     compare(torchani, named(name))
 
 
 @published
 @pytest.mark.parametrize(("per_edge", "edge", "tilt"), [(3, 9.3, 0.0), (3, 9.3, 2.0), (4, 12.4, 0.0)])
+@pytest.mark.figure("G15", what="ANI, eager and TorchScript, 1e-11")
 def test_periodic_water_equals_torchani(torchani: Any, per_edge: int, edge: float, tilt: float) -> None:
     """Also in a box smaller than twice the cutoff, where a pair has several images."""
     compare(torchani, water(per_edge, edge, tilt))
 
 
 @pytest.mark.parametrize("name", ["CH4", "H2", "C2H2", "C6H6", "isobutane", "crystal"])
+@pytest.mark.figure("G15", what="ANI, eager and TorchScript, 1e-11")
 def test_other_constants_cutoffs_and_activations_equal_torchani(random_model: Any, name: str) -> None:
     compare(random_model, crystal() if name == "crystal" else named(name))
 
@@ -291,20 +296,24 @@ def state(path: Path, atoms: Atoms) -> tuple[float, np.ndarray]:
     return given.getPotentialEnergy()._value / HARTREE, forces
 
 
-def check_state(model: Any, path: Path, atoms: Atoms) -> None:
+def check_state(model: Any, path: Path, atoms: Atoms, measure: Measure) -> None:
     energy, forces = right(model, atoms)
     e, f = state(path, atoms)
     assert e == pytest.approx(energy, rel=1e-10)
     np.testing.assert_allclose(f, forces, atol=1e-9 * np.abs(forces).max() + 1e-13)
+    alone = AniParameters.from_torchani(model).self_energies
+    constant = sum(alone[z] for z in atoms.numbers)
+    measure_parity(measure, "float64", (e - constant, f), (energy - constant, forces), 1e-6, (1e-9, 1e-12))
 
 
 @published
-def test_scripted_ligand_in_a_context(torchani: Any, tmp_path: Path) -> None:
+@pytest.mark.figure("G15", what="ANI, .pt and .pt2 in a Context", platform="Reference")
+def test_scripted_ligand_in_a_context(torchani: Any, tmp_path: Path, measure: Measure) -> None:
     atoms = named("ejm_31")
     loaded = ani2x.load(options(), atoms)
     assert loaded.module is not None
     export(loaded.module, loaded.spec, tmp_path / "x.pt", example=atoms.example(loaded.spec), progress=False)
-    check_state(torchani, tmp_path / "x.pt", atoms)
+    check_state(torchani, tmp_path / "x.pt", atoms, measure)
 
 
 @pytest.fixture(scope="session", params=["pt", "pt2"])
@@ -319,22 +328,24 @@ def any_atoms(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("name", ["CH4", "H2", "C6H6", "C2H2", "isobutane", "many"])
-def test_one_file_for_any_atoms_in_a_context(any_atoms: Path, random_model: Any, name: str) -> None:
+@pytest.mark.figure("G15", what="ANI, .pt and .pt2 in a Context", platform="Reference")
+def test_one_file_for_any_atoms_in_a_context(any_atoms: Path, random_model: Any, name: str, measure: Measure) -> None:
     """Networks without an atom, with one, and with several; atoms in a line."""
     atoms = Atoms.of_elements([(1, 6, 1)[i % 3] for i in range(40)]) if name == "many" else named(name)
-    check_state(random_model, any_atoms, atoms)
+    check_state(random_model, any_atoms, atoms, measure)
 
 
 @published
 @pytest.mark.long
 @pytest.mark.parametrize("case", ["ejm_31", "water", "any"])
-def test_published_parameters_as_packages(torchani: Any, tmp_path: Path, case: str) -> None:
+@pytest.mark.figure("G15", what="ANI, .pt and .pt2 in a Context", platform="Reference")
+def test_published_parameters_as_packages(torchani: Any, tmp_path: Path, case: str, measure: Measure) -> None:
     atoms = {"ejm_31": lambda: named("ejm_31"), "water": lambda: water(3, 12.0), "any": lambda: named("33")}[case]()
     loaded = ani2x.load(options(), None if case == "any" else atoms)
     assert loaded.module is not None
     export(loaded.module, loaded.spec, tmp_path / "x.pt2", example=atoms.example(loaded.spec), progress=False)
     if atoms.box is None:
-        check_state(torchani, tmp_path / "x.pt2", atoms)
+        check_state(torchani, tmp_path / "x.pt2", atoms, measure)
 
 
 @published

@@ -221,6 +221,7 @@ def test_virtual_sites(platform: Platform, harmonic: Path, tolerance: float) -> 
 # Contexts
 
 
+@pytest.mark.figure("G2", what="two Contexts")
 def test_contexts_of_one_system(platform: Platform, harmonic: Path, positions: np.ndarray, tolerance: float) -> None:
     force = subset(harmonic, 6, 0)
     system = particles(7, force)
@@ -374,6 +375,7 @@ class Reporter(openmm.MinimizationReporter):
 
 
 @pytest.mark.parametrize("reporter", [None, Reporter()], ids=["alone", "reporter"])
+@pytest.mark.figure("G10", what="minimizer with a Python reporter")
 def test_minimizer(platform: Platform, stiffer: Path, positions: np.ndarray, reporter: Reporter | None) -> None:
     """Within 0.1 kJ/mol/nm of the minimum of 3 sum r^2 plus a bond; Python's lock is held if there is a reporter."""
     bond = openmm.HarmonicBondForce()
@@ -401,6 +403,7 @@ def langevin(stiffer: Path) -> Callable[[Platform, np.ndarray], openmm.Context]:
     return make
 
 
+@pytest.mark.figure("G7", what="checkpoint and State of OpenMM, bit for bit")
 def test_checkpoint_continues_bit_for_bit(platform: Platform, langevin: Any, positions: np.ndarray) -> None:
     context = langevin(platform, positions)
     context.getIntegrator().step(20)
@@ -413,8 +416,9 @@ def test_checkpoint_continues_bit_for_bit(platform: Platform, langevin: Any, pos
         np.testing.assert_array_equal(coordinates(again), expected)
 
 
+@pytest.mark.figure("G11", what="in a run, and the last checkpoint is good")
 def test_blow_up_is_found_where_it_arises_and_the_last_checkpoint_is_good(platform: Platform, tmp_path: Path) -> None:
-    """The model has no energy beyond x = 0.5 nm, which particle 0 passes in its 50th step (G11)."""
+    """The model has no energy beyond x = 0.5 nm, which particle 0 passes in its 50th step."""
     path = tmp_path / "edge.pt"
     scripted("return (positions**2).sum() + 0 * torch.sqrt(0.5 - positions[0, 0])").save(str(path))
     write_spec(path, ModelSpec("edge", "nm", "kJ/mol", "float64"))
@@ -437,6 +441,7 @@ def test_blow_up_is_found_where_it_arises_and_the_last_checkpoint_is_good(platfo
     assert 0.49 < coordinates(context)[0][0, 0] < 0.5
 
 
+@pytest.mark.figure("G7", what="checkpoint and State of OpenMM, bit for bit")
 def test_state_xml_continues_bit_for_bit(platform: Platform, stiffer: Path, positions: np.ndarray) -> None:
     force = NNPForce(stiffer)
     force.setScaleParameter("lambda", 1)

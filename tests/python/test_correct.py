@@ -221,6 +221,7 @@ def numbers(out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", ["bar", "mbar"])
+@pytest.mark.figure("G7", what="correct, cut off at each file", platform="Reference")
 def test_what_was_cut_off_goes_on_to_the_same_bits(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +251,7 @@ def test_what_was_cut_off_goes_on_to_the_same_bits(
 
 
 @pytest.mark.long
+@pytest.mark.figure("G7", what="correct, killed", platform="Reference")
 def test_a_killed_correction_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     options = write_diatomics(tmp_path)
     unbroken = options | {"out": str(tmp_path / "unbroken")}

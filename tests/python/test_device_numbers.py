@@ -12,6 +12,7 @@ import pytest
 
 import systems
 from devices import SPEC, WELL, alone, in_group, molecules, well_energy, well_forces, with_precision
+from figures import Measure
 from helpers import context_of, coordinates, resources, scripted
 from openmmnnp import NNPForce
 from openmmnnp.spec import write_spec
@@ -46,13 +47,34 @@ COMPARED = {
 }
 
 
+FLOAT32 = pytest.param("single", "float32", marks=pytest.mark.long)
+
+
+@pytest.mark.figure("G3")
 @pytest.mark.parametrize("name", COMPARED)
-@pytest.mark.parametrize("precision", ["single", "double"], indirect=True)
-def test_device_equals_reference(tmp_path: Path, device: openmm.Platform, precision: str, name: str) -> None:
-    """After OpenMM sorted and wrapped molecules: this force alone, at the positions that the user gets (G3)."""
-    path = tmp_path / "pairs.pt"
+@pytest.mark.parametrize(("precision", "dtype"), [("single", "float64"), ("double", "float64"), FLOAT32])
+def test_device_equals_reference(
+    tmp_path: Path, device: openmm.Platform, precision: str, dtype: str, name: str, measure: Measure
+) -> None:
+    compare(tmp_path, device, precision, dtype, name, measure, 1e-10 if precision == "double" else 5e-6)
+
+
+@pytest.mark.figure("G3")
+@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize(("platform", "dtype"), [("CPU", "float64"), ("CPU", "float32")], indirect=["platform"])
+def test_cpu_equals_reference(
+    tmp_path: Path, platform: openmm.Platform, dtype: str, name: str, measure: Measure
+) -> None:
+    compare(tmp_path, platform, "double", dtype, name, measure, 1e-12)
+
+
+def compare(
+    folder: Path, platform: openmm.Platform, precision: str, dtype: str, name: str, measure: Measure, bound: float
+) -> None:
+    """After OpenMM sorted and wrapped molecules: this force alone, at the positions that the user gets."""
+    path = folder / "pairs.pt"
     scripted(PAIRS.strip()).save(str(path))
-    write_spec(path, SPEC)
+    write_spec(path, replace(SPEC, dtype=dtype))
     make, part = COMPARED[name]
     _, system, positions = make()
     particles = list(range(system.getNumParticles()))[part]
@@ -66,8 +88,11 @@ def test_device_equals_reference(tmp_path: Path, device: openmm.Platform, precis
     integrator = openmm.LangevinMiddleIntegrator(300, 5, 0.001)
     integrator.setRandomNumberSeed(1)
     integrator.setIntegrationForceGroups({0})
-    context = with_precision(system, device, precision, integrator)
-    context.setPositions(positions)
+    if platform.getName() == "CPU":
+        context = context_of(system, positions, platform, integrator)
+    else:
+        context = with_precision(system, platform, precision, integrator)
+        context.setPositions(positions)
     openmm.LocalEnergyMinimizer.minimize(context, maxIterations=20)
     integrator.step(260)
     x = coordinates(context)[0]
@@ -79,10 +104,10 @@ def test_device_equals_reference(tmp_path: Path, device: openmm.Platform, precis
     found, found_forces = alone(context)
     difference = np.linalg.norm((found_forces - forces)[particles], axis=1)
     median = np.median(difference / np.linalg.norm(forces[particles], axis=1))
-    bound = 1e-10 if precision == "double" else 5e-6
-    print(f"G3, {device.getName()} {precision}, {name}: {median:.2g} (bound {bound}), {found - energy:.2g} kJ/mol")
-    assert median <= bound
-    assert abs(found - energy) <= 1e-3
+    where = f"{precision} precision, {dtype} model"
+    measure(f"{where}, forces", float(median), bound)
+    allowed = 1e-3 if dtype == "float64" else 1e-2 + 1e-6 * abs(energy)
+    measure(f"{where}, energy, kJ/mol", abs(found - energy), allowed)
 
 
 def test_float32_model_in_any_precision(save_scripted: Save, device: openmm.Platform, precision: str) -> None:
@@ -153,8 +178,9 @@ def test_forces_too_large_for_the_device(save_scripted: Save, device: openmm.Pla
 # Resources
 
 
-def test_contexts_leave_no_more_behind_than_openmm(well: Path, device: openmm.Platform) -> None:
-    """OpenMM's own Contexts leave a thread and some memory on OpenCL; with the force they leave no more (G9)."""
+@pytest.mark.figure("G9", what="Contexts on a device beside OpenMM's own")
+def test_contexts_leave_no_more_behind_than_openmm(well: Path, device: openmm.Platform, measure: Measure) -> None:
+    """OpenMM's own Contexts leave a thread and some memory on OpenCL; with the force they leave no more."""
 
     def once(with_force: bool) -> None:
         force = NNPForce(well) if with_force else openmm.CustomExternalForce("x^2+2*y^2+3*z^2")
@@ -173,7 +199,5 @@ def test_contexts_leave_no_more_behind_than_openmm(well: Path, device: openmm.Pl
             once(bool(kind))
             growth[kind, cycle] = np.array(resources())[:3] - before
     openmm_alone, ours = np.median(growth[:, 2:], axis=1)  # the first ones fill caches, and the heap grows in jumps
-    print(f"G9, {device.getName()}, growth a Context: {ours[0] / 2**20:.2g} MiB, ", end="")
-    print(f"OpenMM alone {openmm_alone[0] / 2**20:.2g} MiB")
-    assert ours[0] - openmm_alone[0] < 2**20
+    measure("growth a Context more than OpenMM's own, MiB", (ours[0] - openmm_alone[0]) / 2**20, 1)
     assert tuple(ours[1:]) == tuple(openmm_alone[1:]), "file descriptors and threads"

@@ -271,3 +271,14 @@ def test_packages_that_can_not_run_alone_are_refused(tmp_path, name, content, me
         return
     with pytest.raises(ValueError, match=message):
         compile.check_package(path)
+
+
+def test_a_package_that_can_not_be_loaded_is_named(monkeypatch, tmp_path):
+    """As where torch's loader finds no place for its temporary files."""
+
+    def fails(*_):
+        raise RuntimeError("Error generating temporary directory")
+
+    monkeypatch.setattr(package, "load_package", fails)
+    with pytest.raises(ValueError, match=r"m\.pt2 can't be loaded once compiled: Error generating temporary directory"):
+        package._runner(tmp_path / "m.pt2", "model", ["energy"])

@@ -1,12 +1,8 @@
-"""Figures of physics and of resources: each measured number is printed beside its bound."""
+"""Figures of physics: forces, conservation, symmetry."""
 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import subprocess
-import sys
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +11,10 @@ import pytest
 import torch
 from openmm.app import ForceField, PDBFile
 
-from helpers import central_differences, context_of, coordinates, energy_and_forces, resources, scripted
+from figures import Measure
+from helpers import central_differences, context_of, coordinates, energy_and_forces, scripted
+from models import pair_example, pair_force
+from neighbors_oracle import save_edges
 from openmmnnp import NNPForce
 from openmmnnp.spec import read_spec, write_spec
 
@@ -35,11 +34,6 @@ inside = torch.relu(1 - r2 / 0.81)
 return 10 * (inside**4).sum()
 """
 BOX = np.array([[2.0, 0, 0], [0.3, 2.1, 0], [-0.4, 0.5, 1.9]])
-
-
-def report(name: str, measured: float, bound: float) -> None:
-    print(f"{name}: {measured:.3g} (bound {bound:.3g})")
-    assert measured <= bound
 
 
 def relative(measured: np.ndarray, expected: np.ndarray) -> float:
@@ -97,42 +91,86 @@ def ligand_system(force: openmm.Force | None) -> openmm.System:
     return system
 
 
-# Force = -dE/dx (G4)
+# Force = -dE/dx (G4), on all atoms of the System
 
 
-def test_gradient_of_a_subset(platform: openmm.Platform) -> None:
+def gradient_error(context: openmm.Context, step: float = 1e-5) -> float:
+    return relative(energy_and_forces(context)[1], central_differences(context, step))
+
+
+@pytest.mark.figure("G4")
+@pytest.mark.parametrize("links", [False, True], ids=["scale", "scale and link atoms"])
+def test_gradient_of_a_subset(platform: openmm.Platform, measure: Measure, links: bool) -> None:
     x = np.random.default_rng(1).normal(scale=0.3, size=(9, 3))
     force = NNPForce(scripted(SMOOTH.strip()))
     force.setParticles([7, 2, 3, 5])
     force.setScaleParameter("scale", 0.7)
+    if links:
+        force.addLinkAtom(3, 4, 0.11)
+        force.addLinkAtom(5, 0, 0.09)
     bonds = openmm.HarmonicBondForce()
     for i in range(8):
         bonds.addBond(i, i + 1, 0.2, 500.0)
     context = context_of(system_of(9, force, bonds), x, platform)
-    report(
-        "G4, float64, subset, scale", relative(energy_and_forces(context)[1], central_differences(context, 1e-5)), 1e-7
-    )
+    measure("float64, link atoms" if links else "float64", gradient_error(context), 1e-7)
 
 
-def test_gradient_in_a_periodic_box(platform: openmm.Platform) -> None:
+@pytest.mark.figure("G4")
+def test_gradient_in_a_periodic_box(platform: openmm.Platform, measure: Measure) -> None:
     x = np.random.default_rng(2).uniform(-3, 5, size=(8, 3))
     context = context_of(system_of(8, periodic_force()), x, platform)
-    report(
-        "G4, float64, periodic box", relative(energy_and_forces(context)[1], central_differences(context, 1e-5)), 1e-7
-    )
+    measure("float64, wrapped", gradient_error(context), 1e-7)
 
 
-def test_gradient_of_the_ligand(platform: openmm.Platform, ligand: np.ndarray, double_model: Path) -> None:
+@pytest.mark.figure("G4")
+@pytest.mark.parametrize("name", ["pair_pt", "pair_package"])
+def test_gradient_in_float32(request: pytest.FixtureRequest, name: str, measure: Measure) -> None:
+    """In double precision around the model, whose energies are coarse enough."""
+    found = request.getfixturevalue(name)
+    example = pair_example(6)
+    force = pair_force(found if isinstance(found, Path) else found[0], example)
+    context = context_of(system_of(6, force), example["positions"] / 10, openmm.Platform.getPlatform("Reference"))
+    measure("h = 1e-3 nm", gradient_error(context, 1e-3), 1e-3)
+
+
+@pytest.mark.figure("G4")
+@pytest.mark.parametrize("kind", [".pt", ".pt2"])
+def test_gradient_with_edges(request: pytest.FixtureRequest, tmp_path: Path, kind: str, measure: Measure) -> None:
+    path = save_edges(tmp_path / "edges.pt") if kind == ".pt" else request.getfixturevalue("edges_package")
+    force = NNPForce(path)
+    force.setUsesPeriodicBoundaryConditions(True)
+    x = np.random.default_rng(8).uniform(-1, 2, (30, 3))
+    context = context_of(system_of(30, force), x, openmm.Platform.getPlatform("Reference"))
+    measure("float64", gradient_error(context), 1e-7)
+
+
+def ligand_gradient(
+    platform: openmm.Platform, ligand: np.ndarray, double_model: Path, some: list[int], measure: Measure
+) -> None:
     """In float64 against differences; in float32, whose energies are too coarse for it, against the same."""
-    some = list(range(0, 32, 4))
     exact = context_of(ligand_system(ligand_force(double_model)), ligand, platform)
     coarse, fine = (central_differences(exact, h, some)[some] for h in (2e-5, 1e-5))
     expected = (4 * fine - coarse) / 3  # of fourth order in h
     single = context_of(ligand_system(ligand_force(TYK2 / "ejm_31.pt")), ligand, platform)
     (energy, forces), (rounded, rounded_forces) = energy_and_forces(exact), energy_and_forces(single)
-    report("G4, ligand, float64", relative(forces[some], expected), 1e-7)
-    report("G4, ligand, float32", relative(rounded_forces[some], expected), 1e-3)
-    report("G4, ligand, energy in float32, kJ/mol", abs(rounded - energy), 1e-2)
+    measure("float64", relative(forces[some], expected), 1e-7)
+    measure("float32", relative(rounded_forces[some], expected), 1e-3)
+    measure("energy in float32, kJ/mol", abs(rounded - energy), 1e-2)
+
+
+@pytest.mark.figure("G4", what="gradient of the ligand, every fourth atom")
+def test_gradient_of_the_ligand(
+    platform: openmm.Platform, ligand: np.ndarray, double_model: Path, measure: Measure
+) -> None:
+    ligand_gradient(platform, ligand, double_model, list(range(0, 32, 4)), measure)
+
+
+@pytest.mark.long
+@pytest.mark.figure("G4")
+def test_gradient_of_the_whole_ligand(
+    platform: openmm.Platform, ligand: np.ndarray, double_model: Path, measure: Measure
+) -> None:
+    ligand_gradient(platform, ligand, double_model, list(range(32)), measure)
 
 
 # Conservation (G5)
@@ -162,20 +200,34 @@ def slope(energies: np.ndarray, picoseconds: float, blocks: int = 20) -> tuple[f
     return float(value), float(np.sqrt(covariance[0, 0]))
 
 
-def test_energy_is_conserved(ligand: np.ndarray, double_model: Path) -> None:
+def compare_slopes(ligand: np.ndarray, path: Path, picoseconds: float, measure: Measure) -> None:
     """The total energy drifts no more than that of GAFF in the same run."""
     slopes = []
-    for force in (ligand_force(double_model), None):
+    for force in (ligand_force(path), None):
         platform = openmm.Platform.getPlatformByName("Reference")
         context = context_of(ligand_system(force), ligand, platform, openmm.VerletIntegrator(0.0005))
         start(context)
-        slopes.append(slope(total_energies(context, 2000), 1.0))
+        slopes.append(slope(total_energies(context, round(picoseconds / 0.0005)), picoseconds))
     (ours, error), (control, control_error) = slopes
-    print(f"slope {ours:.3g} +- {error:.2g}, GAFF {control:.3g} +- {control_error:.2g} kJ/mol/ps")
-    report("G5, slope, kJ/mol/ps", abs(ours), abs(control) + 2 * float(np.hypot(error, control_error)))
+    words = f"slope, kJ/mol/ps, beside {control:.2g} +- {control_error:.1g} of GAFF"
+    measure(words, abs(ours), abs(control) + 2 * float(np.hypot(error, control_error)))
 
 
-def test_energy_fluctuates_with_the_square_of_the_time_step(ligand: np.ndarray, double_model: Path) -> None:
+@pytest.mark.figure("G5", what="NVE, 1 ps", platform="Reference")
+def test_energy_is_conserved(ligand: np.ndarray, double_model: Path, measure: Measure) -> None:
+    compare_slopes(ligand, double_model, 1.0, measure)
+
+
+@pytest.mark.long
+@pytest.mark.figure("G5", what="NVE, 10 ps", platform="Reference")
+def test_energy_is_conserved_for_long(ligand: np.ndarray, double_model: Path, measure: Measure) -> None:
+    compare_slopes(ligand, double_model, 10.0, measure)
+
+
+@pytest.mark.figure("G5", what="energy fluctuates as dt^2", platform="Reference")
+def test_energy_fluctuates_with_the_square_of_the_time_step(
+    ligand: np.ndarray, double_model: Path, measure: Measure
+) -> None:
     platform = openmm.Platform.getPlatformByName("Reference")
     context = context_of(ligand_system(ligand_force(double_model)), ligand, platform, openmm.VerletIntegrator(0.0005))
     start(context)
@@ -189,7 +241,7 @@ def test_energy_fluctuates_with_the_square_of_the_time_step(ligand: np.ndarray, 
         context.setVelocities(v - 0.5 * (dt - 0.0005) * energy_and_forces(context)[1] / masses(context)[:, None])
         fluctuations.append(total_energies(context, round(0.3 / dt)).std())
     exponent = np.polyfit(np.log(steps), np.log(fluctuations), 1)[0]
-    report("G5, |exponent of the energy fluctuation - 2|", abs(exponent - 2), 0.1)
+    measure("exponent - 2", abs(exponent - 2), 0.1)
 
 
 def masses(context: openmm.Context) -> np.ndarray:
@@ -197,15 +249,19 @@ def masses(context: openmm.Context) -> np.ndarray:
     return np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
 
 
-def test_net_force_is_zero(platform: openmm.Platform, ligand: np.ndarray, double_model: Path) -> None:
+@pytest.mark.figure("G5")
+def test_net_force_is_zero(platform: openmm.Platform, ligand: np.ndarray, double_model: Path, measure: Measure) -> None:
     forces = energy_and_forces(context_of(ligand_system(ligand_force(double_model)), ligand, platform))[1]
-    report("G5, net force", float(np.linalg.norm(forces.sum(axis=0)) / np.linalg.norm(forces)), 1e-12)
+    measure("float64", float(np.linalg.norm(forces.sum(axis=0)) / np.linalg.norm(forces)), 1e-12)
 
 
 # Symmetry (G6)
 
 
-def test_symmetry_of_the_ligand(platform: openmm.Platform, ligand: np.ndarray, double_model: Path) -> None:
+@pytest.mark.figure("G6")
+def test_symmetry_of_the_ligand(
+    platform: openmm.Platform, ligand: np.ndarray, double_model: Path, measure: Measure
+) -> None:
     context = context_of(ligand_system(ligand_force(double_model)), ligand, platform)
     energy, forces = energy_and_forces(context)
     rotation = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
@@ -223,11 +279,12 @@ def test_symmetry_of_the_ligand(platform: openmm.Platform, ligand: np.ndarray, d
     for name, (moved, expected) in cases.items():
         context.setPositions(moved)
         found, found_forces = energy_and_forces(context)
-        report(f"G6, {name}, energy", abs(found - energy) / abs(energy), 1e-10)
-        report(f"G6, {name}, forces", relative(found_forces, expected), 1e-10)
+        measure(f"{name}, energy", abs(found - energy) / abs(energy), 1e-10)
+        measure(f"{name}, forces", relative(found_forces, expected), 1e-10)
 
 
-def test_wrapping(platform: openmm.Platform) -> None:
+@pytest.mark.figure("G6")
+def test_wrapping(platform: openmm.Platform, measure: Measure) -> None:
     """Energy and forces don't see by which lattice vectors particles are moved."""
     generator = np.random.default_rng(4)
     x = generator.uniform(0, 2, size=(8, 3))
@@ -235,81 +292,29 @@ def test_wrapping(platform: openmm.Platform) -> None:
     energy, forces = energy_and_forces(context)
     context.setPositions(x + generator.integers(-3, 4, size=(8, 3)) @ BOX)
     found, found_forces = energy_and_forces(context)
-    report("G6, wrapping, energy", abs(found - energy) / abs(energy), 1e-10)
-    report("G6, wrapping, forces", relative(found_forces, forces), 1e-10)
+    measure("energy", abs(found - energy) / abs(energy), 1e-10)
+    measure("forces", relative(found_forces, forces), 1e-10)
 
 
-# Resources (G9)
+@pytest.mark.figure("G6")
+def test_supercell(platform: openmm.Platform, measure: Measure) -> None:
+    """Two, six and twelve cells have as many times the energy of one, and its forces in each of them."""
+    generator = np.random.default_rng(9)
+    x = generator.uniform(0, 2, size=(8, 3))
+    energy, forces = energy_and_forces(context_of(system_of(8, periodic_force()), x, platform))
+    for counts in ((2, 1, 1), (1, 2, 3), (3, 2, 2)):
+        cells = list(itertools.product(*(range(n) for n in counts)))
+        system = system_of(8 * len(cells), periodic_force())
+        system.setDefaultPeriodicBoxVectors(*reduced(np.diag(counts) @ BOX))
+        repeated = np.concatenate([x + np.array(cell) @ BOX for cell in cells])
+        found, found_forces = energy_and_forces(context_of(system, repeated, platform))
+        measure("energy", abs(found / len(cells) - energy) / abs(energy), 1e-10)
+        measure("forces", relative(found_forces, np.tile(forces, (len(cells), 1))), 1e-10)
 
 
-@pytest.mark.parametrize(("kind", "count"), [("Contexts", 150), ("models", 60)])
-def test_nothing_is_left_behind(kind: str, count: int) -> None:
-    """In a process of its own: here other libraries begin and end threads when they like."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        before, after = pool.submit(use_and_drop, kind, count).result()
-    report("G9, growth of memory, MiB", (after[0] - before[0]) / 2**20, 5)
-    assert after[1:] == before[1:], "file descriptors, threads and private folders"
-
-
-def use_and_drop(kind: str, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    platform = openmm.Platform.getPlatformByName("Reference")
-    x = np.random.default_rng(5).normal(size=(5, 3))
-
-    def once(i: int) -> None:
-        constant = i if kind == "models" else 0  # another program, so another model in the cache
-        force = NNPForce(scripted(f"return (positions**2).sum() + {constant}"))
-        context = context_of(system_of(5, force), x, platform)
-        assert energy_and_forces(context)[0] == pytest.approx((x**2).sum() + constant)
-
-    for i in range(20):
-        once(1000 + i)
-    before = resources()
-    for i in range(count):
-        once(i)
-    return before, resources()
-
-
-DESTROY = """
-import sys, openmm, openmmnnp
-system = openmm.System()
-for i in range(3):
-    system.addParticle(1)
-force = openmmnnp.NNPForce(sys.argv[1])
-system.addForce(force)
-integrator = openmm.VerletIntegrator(0.001)
-context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(sys.argv[2]))
-context.setPositions([(1, 0, 0), (0, 2, 0), (0, 0, 3)])
-assert abs(context.getState(energy=True).getPotentialEnergy()._value - 14) < 1e-5
-"""
-
-
-@pytest.mark.asan
-def test_any_order_of_destruction_ends_cleanly(platform: openmm.Platform, harmonic: Path) -> None:
-    """The six orders in which a Context, its force and its integrator can go, exit with all of them, and twice over."""
-    orders = [f"del {', '.join(order)}, system" for order in itertools.permutations(("context", "force", "integrator"))]
-    programs = [DESTROY + order for order in orders] + [DESTROY, DESTROY + DESTROY]
-    for program in programs:
-        command = [sys.executable, "-c", program, harmonic, platform.getName()]
-        result = subprocess.run(command, capture_output=True, text=True)
-        assert (result.returncode, result.stderr) == (0, "")
-
-
-# Threads (G10)
-
-
-@pytest.mark.asan
-def test_threads_equal_serial(platform: openmm.Platform, harmonic: Path) -> None:
-    """Four Contexts of one model in four Python threads give the bits that they give one after the other."""
-
-    def trajectory(seed: int) -> np.ndarray:
-        x = np.random.default_rng(seed).normal(size=(9, 3))
-        context = context_of(system_of(9, NNPForce(harmonic)), x, platform)
-        for _ in range(20):
-            context.getIntegrator().step(10)
-            energy_and_forces(context)
-        return coordinates(context)
-
-    serial = [trajectory(seed) for seed in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        threaded = list(pool.map(trajectory, range(4)))
-    np.testing.assert_array_equal(threaded, serial)
+def reduced(box: np.ndarray) -> np.ndarray:
+    """The same lattice in OpenMM's reduced form."""
+    a, b, c = box
+    c = c - b * round(c[1] / b[1])
+    c = c - a * round(c[0] / a[0])
+    return np.array([a, b - a * round(b[0] / a[0]), c])

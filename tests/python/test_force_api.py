@@ -467,6 +467,7 @@ def test_update_parameters_in_context(
     assert energy_and_forces(context)[0] == pytest.approx(2 * np.sum(positions**2), rel=1e-5)
 
 
+@pytest.mark.figure("G10", what="minimizer with a Python reporter")
 def test_minimizer_with_a_python_reporter(
     platform: Any, force: NNPForce, make_context: MakeContext, positions: np.ndarray
 ) -> None:
@@ -486,6 +487,7 @@ def test_minimizer_with_a_python_reporter(
     assert energy_and_forces(context)[0] < 1e-6
 
 
+@pytest.mark.figure("G10", what="exit while a thread minimizes", platform="Reference")
 def test_interpreter_ends_while_a_daemon_thread_minimizes(harmonic: Path) -> None:
     """The thread wants Python's lock back, after an evaluation, from an interpreter that is ending."""
     code = f"""

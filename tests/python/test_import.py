@@ -67,6 +67,7 @@ print(context.getState(getEnergy=True).getPotentialEnergy()._value)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["torch", "openmm", "openmmnnp"])), ids=" ".join)
+@pytest.mark.figure("G14", what="every order of imports")
 def test_any_import_order_runs_a_model(order: tuple[str, ...], harmonic: Path) -> None:
     code = "\n".join(f"import {name}" for name in order)
     assert float(run_well(code + energy_script(harmonic))) == pytest.approx(14, rel=1e-12)
@@ -96,6 +97,7 @@ def test_openmm_alone_does_not_load_us() -> None:
 
 
 @pytest.mark.parametrize("version, metadata", [("8.5.1", None), (None, "8.5.1"), ("8.5.1", "8.6.1")])
+@pytest.mark.figure("G14", what="wrong versions, before any library is loaded")
 def test_other_openmm_is_refused(tmp_path: Path, version: str | None, metadata: str | None) -> None:
     built = ".".join(_build.OPENMM_VERSION.split(".")[:2])
     assert refusal(fake(tmp_path, "openmm", version, metadata)) == (
@@ -105,6 +107,7 @@ def test_other_openmm_is_refused(tmp_path: Path, version: str | None, metadata: 
 
 
 @pytest.mark.parametrize("version, metadata", [("2.10.1+cu128", None), (None, "2.10.1+cu128")])
+@pytest.mark.figure("G14", what="wrong versions, before any library is loaded")
 def test_old_torch_is_refused(tmp_path: Path, version: str | None, metadata: str | None) -> None:
     assert refusal(fake(tmp_path, "torch", version, metadata)) == (
         'openmm-nnp needs torch 2.11 or newer, but torch 2.10.1+cu128 is installed: run pip install "torch>=2.11,<2.16"'
@@ -117,6 +120,7 @@ def test_other_torch_is_accepted_where_a_folder_of_libraries_is_named(tmp_path: 
 
 
 @pytest.mark.parametrize("package", ["torch", "openmm"])
+@pytest.mark.figure("G14", what="wrong versions, before any library is loaded")
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setattr(_check, "find_spec", lambda name: None)
     command = {

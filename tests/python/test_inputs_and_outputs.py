@@ -88,6 +88,7 @@ def test_units(
     assert force.getOutput(context, "energy").value_in_unit(unit.kilojoule_per_mole) == pytest.approx(found)
 
 
+@pytest.mark.figure("G4", what="other units, negative scale")
 def test_forces_are_central_differences(platform: Platform, tmp_path: Path, tolerance: float) -> None:
     """Of a float64 Pair on a part of the particles, in other units and scaled; of all particles of the System."""
     torch.jit.script(Pair(torch.float64)).save(str(tmp_path / "pair.pt"))

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import malformed
+from figures import Measure
 from fork_server import Server
 from helpers import Harmonic
 from mutants import mutant, pack, read_entries
@@ -21,15 +22,15 @@ pytestmark = pytest.mark.asan
 
 Case = tuple[str, str, dict[str, Any]]
 GOOD = ("refused", "identical")
+BAD = {"crash": "crashes", "hang": "hangs over 5 s", "wrong result": "wrong results", "unclear error": "unclear errors"}
+BAD["litter"] = "files outside or left behind"
 
 
 @pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\nmalformed files in all:", ", ".join(f"{n} {verdict}" for verdict, n in server.verdicts.most_common()))
 
 
 def check_refusal(server: Server, path: Path, text: str) -> None:
@@ -40,6 +41,7 @@ def check_refusal(server: Server, path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", malformed.PLACES)
+@pytest.mark.figure("G1", what="hand-made files", platform="Reference")
 def test_no_file(server: Server, tmp_path: Path, name: str) -> None:
     make, text = malformed.PLACES[name]
     make(tmp_path / "model.pt")
@@ -60,16 +62,19 @@ def check_malformed(server: Server, good: Path, folder: Path, made: tuple[malfor
 
 
 @pytest.mark.parametrize("name", malformed.FOR_BOTH)
+@pytest.mark.figure("G1", what="hand-made files", platform="Reference")
 def test_malformed(server: Server, pair_file: Path, tmp_path: Path, name: str) -> None:
     check_malformed(server, pair_file, tmp_path, malformed.FOR_BOTH[name])
 
 
 @pytest.mark.parametrize("name", malformed.PROGRAMS)
+@pytest.mark.figure("G1", what="hand-made files", platform="Reference")
 def test_malformed_program(server: Server, pair_pt: Path, tmp_path: Path, name: str) -> None:
     check_malformed(server, pair_pt, tmp_path, malformed.PROGRAMS[name])
 
 
 @pytest.mark.parametrize("name", malformed.PACKAGES)
+@pytest.mark.figure("G1", what="hand-made files", platform="Reference")
 def test_malformed_package(server: Server, pair_package: tuple[Path, Any], tmp_path: Path, name: str) -> None:
     check_malformed(server, pair_package[0], tmp_path, malformed.PACKAGES[name])
 
@@ -115,25 +120,27 @@ def try_mutants(server: Server, originals: list[bytes], suffix: str, count: int,
 
 
 def check_mutants(
-    server: Server, originals: list[bytes], suffix: str, count: int, folder: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, originals: list[bytes], suffix: str, count: int, folder: Path, measure: Measure
 ) -> None:
     cases = try_mutants(server, originals, suffix, count, folder)
-    with capsys.disabled():
-        print(f"\n{count} mutants of {suffix}\n{table(cases)}")
-    assert [case for case in cases if case[2]["verdict"] not in GOOD] == []
-    assert sum(answer["verdict"] == "refused" for *_, answer in cases) > 0.8 * count
+    print(table(cases), *(case for case in cases if case[2]["verdict"] not in GOOD), sep="\n")
+    counts = Counter(answer["verdict"] for *_, answer in cases)
+    for verdict, name in BAD.items():
+        measure(name, counts[verdict], 0)
+    assert counts["refused"] + counts["identical"] == count
+    assert counts["refused"] > 0.8 * count
 
 
+@pytest.mark.figure("G1", what="150 mutants each of .pt and .pt2", platform="Reference")
 @pytest.mark.parametrize("suffix", [".pt", ".pt2"])
-def test_mutants(
-    server: Server, files: dict[str, list[bytes]], suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    check_mutants(server, files[suffix], suffix, 150, tmp_path, capsys)
+def test_mutants(server: Server, files: dict[str, list[bytes]], suffix: str, tmp_path: Path, measure: Measure) -> None:
+    check_mutants(server, files[suffix], suffix, 150, tmp_path, measure)
 
 
 @pytest.mark.long
+@pytest.mark.figure("G1", what="1,000 mutants each of .pt and .pt2", platform="Reference")
 @pytest.mark.parametrize("suffix", [".pt", ".pt2"])
 def test_thousand_mutants(
-    server: Server, files: dict[str, list[bytes]], suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, files: dict[str, list[bytes]], suffix: str, tmp_path: Path, measure: Measure
 ) -> None:
-    check_mutants(server, files[suffix], suffix, 1000, tmp_path, capsys)
+    check_mutants(server, files[suffix], suffix, 1000, tmp_path, measure)

@@ -95,6 +95,7 @@ FORCES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {  # name: (chan
 
 
 @pytest.mark.parametrize("case", FORCES)
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_force_that_does_not_fit_the_model(
     platform: Platform, tmp_path: Path, pair_pt: Path, make_context: MakeContext, water: np.ndarray, case: str
 ) -> None:
@@ -116,6 +117,7 @@ def test_force_that_does_not_fit_the_model(
         ([0, 1, 2], r"setTypes\(\) was given 3 values, but the force has 4 particles"),
     ],
 )
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_wrong_types(
     platform: Platform, save_scripted: Any, make_context: MakeContext, water: np.ndarray, types: list[int], text: str
 ) -> None:
@@ -126,6 +128,7 @@ def test_wrong_types(
         make_context(platform, force, water)
 
 
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_box_that_the_force_does_not_have(
     platform: Platform, save_scripted: Any, make_context: MakeContext, water: np.ndarray
 ) -> None:
@@ -147,6 +150,7 @@ def test_box_that_the_force_does_not_have(
         ("", False, r"takes 0 arguments \(\), but 1 is passed"),
     ],
 )
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_wrong_signature(
     platform: Platform, make_context: MakeContext, water: np.ndarray, arguments: str, periodic: bool, text: str
 ) -> None:
@@ -156,6 +160,7 @@ def test_wrong_signature(
         make_context(platform, force, water)
 
 
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_derivative_that_the_package_does_not_give(
     platform: Platform, pair_package: tuple[Path, Any], tmp_path: Path, make_context: MakeContext, water: np.ndarray
 ) -> None:
@@ -168,12 +173,14 @@ def test_derivative_that_the_package_does_not_give(
         make_context(platform, force, water)
 
 
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_a_system_without_particles(platform: Platform, harmonic: Path, make_context: MakeContext) -> None:
     with pytest.raises(openmm.OpenMMException, match="no particles"):
         make_context(platform, NNPForce(harmonic), np.zeros((0, 3)))
 
 
 @pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_few_particles(platform: Platform, pair_file: Path, make_context: MakeContext, n: int) -> None:
     """A package holds for two particles or more and says so; sizes of 0 and 1 are constants to torch's compiler."""
     example = pair_example(n)
@@ -193,6 +200,7 @@ def test_few_particles(platform: Platform, pair_file: Path, make_context: MakeCo
 # In a Context
 
 
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_outputs_that_are_not_there(
     platform: Platform, pair_file: Path, make_context: MakeContext, water: np.ndarray
 ) -> None:
@@ -218,6 +226,7 @@ def test_outputs_that_are_not_there(
         force.getOutput(context, "energy")
 
 
+@pytest.mark.figure("G2", what="wrong forces and Systems")
 def test_force_that_is_not_in_the_context(
     platform: Platform, harmonic: Path, make_context: MakeContext, water: np.ndarray
 ) -> None:

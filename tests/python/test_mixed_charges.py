@@ -123,6 +123,7 @@ def test_interpolation_of_electrostatic_embedding(method: object, model: Path) -
 @pytest.mark.filterwarnings("ignore:hydrogens without a Lennard-Jones radius")  # of water
 @pytest.mark.parametrize("links", [False, True], ids=["molecule", "side chain"])
 @pytest.mark.parametrize("method", [app.NoCutoff, app.PME], ids=str)
+@pytest.mark.figure("G4", what="electrostatic embedding, all atoms, 2e-5 of PME", platform="Reference")
 def test_forces_are_central_differences_on_all_atoms(method: object, links: bool, model: Path) -> None:
     tested = solvated(method, 1.3)
     atoms = SIDE_CHAIN if links else [22, 23, 24]

@@ -99,6 +99,7 @@ def test_interpolation_with_link_atoms(model: Path) -> None:
         assert evaluation.derivative == pytest.approx(ends[1] - ends[0], abs=1e-6)
 
 
+@pytest.mark.figure("G4", what="link atoms in a mixed System, all atoms, 1e-6")
 def test_forces_go_to_both_ends_of_a_link(model: Path, platform: openmm.Platform) -> None:
     tested = peptide(constraints=None)
     mixed = createMixedSystem(*tested[:2], METHYL, model, linkAtoms="hydrogen", charge=0, interpolate=True)

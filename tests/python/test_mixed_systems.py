@@ -102,6 +102,7 @@ def test_platforms_agree_at_both_ends(model: Path, platform: openmm.Platform) ->
 
 
 @pytest.mark.parametrize("value", [0.3, 1.0])
+@pytest.mark.figure("G4", what="mechanical embedding, all atoms, 2e-5 of PME", platform="Reference")
 def test_forces_are_central_differences_on_all_atoms(model: Path, value: float) -> None:
     tested = peptide(app.PME, 1.3, water=True, nonbondedCutoff=0.6 * unit.nanometer)
     assert tested.system.getNumParticles() > 40

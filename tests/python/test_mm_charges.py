@@ -68,10 +68,12 @@ def moved(around: Surroundings, particle: int, by: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("box", BOXES)
+@pytest.mark.figure("G4", what="charges around the model, all atoms, 1e-7")
 def test_energy_and_forces(model: Path, platform: Platform, box: np.ndarray | None) -> None:
     check_energy_and_forces(model, platform, box)
 
 
+@pytest.mark.figure("G4", what="charges around the model, all atoms, 1e-7")
 def test_package(package: Path, platform: Platform) -> None:
     if platform.getName() == "CUDA":
         pytest.skip("a package for the CPU")
@@ -452,6 +454,7 @@ def test_box_is_too_small(model: Path, platform: Platform) -> None:
     assert energy(context) == pytest.approx(around.expected()[0], rel=1e-9)
 
 
+@pytest.mark.figure("G11", what="charges around the model")
 def test_position_of_a_charge_is_not_a_number(model: Path, platform: Platform) -> None:
     around = Surroundings(None)
     context = context_with(around, around.force(model), platform)
@@ -465,6 +468,7 @@ def test_position_of_a_charge_is_not_a_number(model: Path, platform: Platform) -
     assert energy(context) == before
 
 
+@pytest.mark.figure("G11", what="charges around the model")
 def test_force_on_a_charge_is_not_a_number(save_scripted: Callable[..., Path], platform: Platform) -> None:
     body = (
         "x = mm_positions.sum()\n"

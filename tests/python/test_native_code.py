@@ -135,6 +135,7 @@ def test_file_by_reference_runs(package: Path, make_context: MakeContext) -> Non
     energy(read(openmm.XmlSerializer.serialize(force)), make_context)
 
 
+@pytest.mark.figure("G13", what="no code runs on reading")
 def test_reading_opens_no_library(package: Path, tmp_path: Path) -> None:
     (tmp_path / "force.xml").write_text(openmm.XmlSerializer.serialize(NNPForce(package)))
     code = f"import openmm, openmmnnp\nopenmm.XmlSerializer.deserialize(open({str(tmp_path / 'force.xml')!r}).read())\n"

@@ -199,6 +199,7 @@ def test_more_edges_than_the_model_takes(platform: openmm.Platform, make_force: 
 # Boxes
 
 
+@pytest.mark.figure("G2", what="box under twice the cutoff")
 def test_small_box_is_refused_if_the_model_says_so(platform: openmm.Platform, make_force: MakeForce) -> None:
     """When it is small, not before: the box may change."""
     x = gas(20, CUBE)
@@ -278,6 +279,7 @@ def test_continuous_across_the_cutoff(platform: openmm.Platform, make_force: Mak
     assert force.getDiagnostics(context)["list_builds"] > 20
 
 
+@pytest.mark.figure("G4", what="edges, lists on host and device")
 def test_forces_are_the_gradient(platform: openmm.Platform, make_force: MakeForce) -> None:
     x = np.random.default_rng(3).uniform(-1, 2, (12, 3)) @ SMALL
     context = context_of(system_of(12, SMALL, make_force(0.6)), x, platform)

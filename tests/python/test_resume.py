@@ -24,6 +24,7 @@ import yaml
 from openmm import app, unit
 
 from conftest import PLATFORMS
+from figures import Measure
 from openmmnnp.cli import main
 from openmmnnp.simulate import checkpoint as checkpoints
 from openmmnnp.simulate.folder import RunFolder
@@ -66,57 +67,70 @@ def words(options: Options) -> list[str]:
     return found
 
 
-def kill_and_resume(options: Options, kills: int, seed: int) -> None:
-    """Run in processes of which so many are killed, each at a random moment after it began to work."""
+def kill_and_resume(options: Options, kills: int, seed: int) -> Options:
+    """Run in processes of which so many are killed, each at a random moment after it began to work.
+
+    A run that was complete before its process was killed is made longer. Returns the options with the time in the end.
+    """
     assert options.out
-    rng = random.Random(seed)
-    for attempt in range(kills + 1):
+    rng, more = random.Random(seed), options.time
+    while True:
         begun = (options.out / checkpoints.CURRENT).exists() or (options.out / checkpoints.PREVIOUS).exists()
-        command = ["simulate", "--resume", str(options.out)] if begun else [*words(options), "--overwrite"]
+        resumed = ["simulate", "--resume", str(options.out), "--time", f"{options.time} ps"]
+        command = resumed if begun else [*words(options), "--overwrite"]
         process = subprocess.Popen(
             [sys.executable, "-m", "openmmnnp", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert process.stdout
         output = process.stdout.readline()
-        if attempt < kills:
+        if kills:
             time.sleep(rng.uniform(0, 0.7))
-            assert process.poll() is None, f"it ended before it was killed: {output}{process.stdout.read()}"
+            killed = process.poll() is None
             process.kill()
         output += process.stdout.read()
-        assert process.wait() == (-signal.SIGKILL if attempt < kills else 0), output
         process.stdout.close()
+        code = process.wait()
+        assert code in (0, -signal.SIGKILL if kills else 0), output
         assert "can't be read" not in output and "bit for bit" not in output, output
+        if not kills:
+            return options
+        if code == 0:
+            options = replace(options, time=options.time + more)
+        kills -= killed and code != 0
 
 
-def check_kills(options: Options, kills: int, folder: Path) -> None:
-    unbroken = replace(options, out=folder / "unbroken")
-    assert simulate(unbroken) == 0 and unbroken.out
-    broken = replace(options, out=folder / "broken")
-    kill_and_resume(broken, kills, seed=kills)
-    assert broken.out
-    assert results(broken.out) == results(unbroken.out)
+def check_kills(options: Options, kills: int, folder: Path, measure: Measure) -> None:
+    broken = kill_and_resume(replace(options, out=folder / "broken"), kills, seed=kills)
+    unbroken = replace(broken, out=folder / "unbroken")
+    assert simulate(unbroken) == 0 and unbroken.out and broken.out
+    found, right = results(broken.out), results(unbroken.out)
+    measure("results that differ", sum(found[name] != right[name] for name in right), 0)
 
 
+@pytest.mark.figure("G7", what="simulate, 3 kills")
 @pytest.mark.parametrize("name", EXACT)
-def test_a_killed_run_goes_on_to_the_same_bits(name: str, job: Options, tmp_path: Path) -> None:
-    check_kills(replace(job, platform=name, time=1.5), 3, tmp_path)
+def test_a_killed_run_goes_on_to_the_same_bits(name: str, job: Options, tmp_path: Path, measure: Measure) -> None:
+    check_kills(replace(job, platform=name, time=1.5), 3, tmp_path, measure)
 
 
-def test_a_killed_run_with_a_barostat_goes_on_to_the_same_bits(job: Options, tmp_path: Path) -> None:
+@pytest.mark.figure("G7", what="simulate with a barostat, 3 kills", platform="CPU")
+def test_a_killed_run_with_a_barostat_goes_on_to_the_same_bits(job: Options, tmp_path: Path, measure: Measure) -> None:
     options = replace(wet(job), platform="CPU", npt=0.1, time=1.0, checkpoint_interval=0.05)
-    check_kills(options, 3, tmp_path)
+    check_kills(options, 3, tmp_path, measure)
 
 
 @pytest.mark.long
+@pytest.mark.figure("G7", what="simulate, 50 kills")
 @pytest.mark.parametrize("name", EXACT)
-def test_fifty_kills(name: str, job: Options, tmp_path: Path) -> None:
-    check_kills(replace(job, platform=name, time=15.0), 50, tmp_path)
+def test_fifty_kills(name: str, job: Options, tmp_path: Path, measure: Measure) -> None:
+    check_kills(replace(job, platform=name, time=15.0), 50, tmp_path, measure)
 
 
 @pytest.mark.long
-def test_fifty_kills_with_a_barostat(job: Options, tmp_path: Path) -> None:
+@pytest.mark.figure("G7", what="simulate with a barostat, 50 kills", platform="CPU")
+def test_fifty_kills_with_a_barostat(job: Options, tmp_path: Path, measure: Measure) -> None:
     options = replace(wet(job), platform="CPU", npt=0.1, time=10.0, checkpoint_interval=0.05)
-    check_kills(options, 50, tmp_path)
+    check_kills(options, 50, tmp_path, measure)
 
 
 @pytest.mark.parametrize("form", ["xtc", "dcd"])
@@ -157,6 +171,7 @@ def test_another_platform_goes_on_from_the_state(job: Options, capsys: pytest.Ca
 # Damage
 
 
+@pytest.mark.figure("G7", what="checkpoints that are damaged or can not be written", platform="Reference")
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     job: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +229,7 @@ def test_files_that_became_shorter_are_refused(job: Options) -> None:
         resume(job.out, {})
 
 
+@pytest.mark.figure("G7", what="checkpoints that are damaged or can not be written", platform="Reference")
 def test_a_write_that_fails_keeps_the_last_checkpoint(job: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk at the third checkpoint, while its archive is written."""
     count, synced = 0, os.fsync
@@ -247,6 +263,7 @@ class Exploding(torch.nn.Module):
         return -3e3 * torch.where(moved > 0.3, torch.full_like(moved, float("nan")), moved)
 
 
+@pytest.mark.figure("G11", what="in simulate, and the last checkpoint is good", platform="Reference")
 def test_not_a_number_ends_the_run_and_leaves_a_good_checkpoint(
     job: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -385,6 +402,7 @@ def test_dcd_headers_count_the_frames_that_are_left(tmp_path: Path, job: Options
     assert not path.exists()
 
 
+@pytest.mark.figure("G7", what="checkpoints that are damaged or can not be written", platform="Reference")
 def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
     """What a kill leaves of a checkpoint that is being written is ignored."""
     made = checkpoints.Checkpoint("nvt", 5, {"platform": "x"}, {"log.csv": 3}, {}, b"bits" * 1000, "<State/>")
@@ -400,6 +418,7 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
         assert sorted(archive.namelist()) == ["context.chk", "progress.json", "state.xml"]
 
 
+@pytest.mark.figure("G7", what="checkpoints that are damaged or can not be written", platform="Reference")
 def test_a_checkpoint_can_not_be_lost_while_another_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call that changes the folder may be the last one."""
     made = checkpoints.Checkpoint("nvt", 5, {}, {}, {}, b"bits", "<State/>")
@@ -429,6 +448,7 @@ def test_a_checkpoint_can_not_be_lost_while_another_is_written(tmp_path: Path, m
         assert found and found.step in (6, 7) and lines == []
 
 
+@pytest.mark.figure("G7", what="checkpoints that are damaged or can not be written", platform="Reference")
 def test_a_full_disk_ends_the_run_and_it_can_go_on(job: Options, tmp_path: Path) -> None:
     """Files may not grow above 30 kB: XTC frames of 54 particles fill that soon."""
     (tmp_path / "limit.py").write_text(

@@ -51,6 +51,7 @@ RETURNED: dict[str, tuple[str, bool, str]] = {  # name: (what forward gives for 
 
 
 @pytest.mark.parametrize("case", RETURNED)
+@pytest.mark.figure("G2", what="wrong results of a model")
 def test_wrong_result(
     platform: Platform, make_context: MakeContext, water: np.ndarray, tolerance: float, case: str
 ) -> None:
@@ -81,6 +82,7 @@ COUNTS: dict[str, tuple[str, bool, str]] = {  # name: (what forward gives, with 
 
 
 @pytest.mark.parametrize("case", COUNTS)
+@pytest.mark.figure("G2", what="wrong results of a model")
 def test_wrong_count(platform: Platform, make_context: MakeContext, water: np.ndarray, case: str) -> None:
     value, with_forces, text = COUNTS[case]
     force = NNPForce(scripted(f"energy = (positions**2).sum()\nreturn {value}"))
@@ -103,6 +105,7 @@ def test_wrong_count(platform: Platform, make_context: MakeContext, water: np.nd
     ],
     ids=["transposed", "every second row", "columns", "float32", "negative bit", "real part"],
 )
+@pytest.mark.figure("G2", what="wrong results of a model")
 def test_forces_of_any_strides(
     platform: Platform, make_context: MakeContext, water: np.ndarray, tolerance: float, forces: str
 ) -> None:
@@ -120,6 +123,7 @@ def test_forces_of_any_strides(
     ],
     ids=["rows", "columns"],
 )
+@pytest.mark.figure("G2", what="wrong results of a model")
 def test_expanded_forces(
     platform: Platform,
     make_context: MakeContext,
@@ -146,6 +150,7 @@ def test_expanded_forces(
         ("energy = positions[:, 7].sum()", "The model failed: .*index 7 out of range"),
     ],
 )
+@pytest.mark.figure("G2", what="wrong results of a model")
 def test_exception_in_the_model(
     platform: Platform, make_context: MakeContext, water: np.ndarray, tolerance: float, fault: str, text: str
 ) -> None:
@@ -160,6 +165,7 @@ def test_exception_in_the_model(
 # Not-a-number
 
 
+@pytest.mark.figure("G11", what="found where it arises; step, particle, neighbor and model named")
 def test_force_that_is_not_a_number(
     platform: Platform, make_context: MakeContext, water: np.ndarray, tolerance: float
 ) -> None:
@@ -191,6 +197,7 @@ def test_force_that_is_not_a_number(
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.figure("G11", what="found where it arises; step, particle, neighbor and model named")
 def test_energy_that_is_not_a_number(
     platform: Platform, make_context: MakeContext, water: np.ndarray, tolerance: float, value: str
 ) -> None:
@@ -209,6 +216,7 @@ def test_energy_that_is_not_a_number(
     assert_harmonic(context, water, tolerance)
 
 
+@pytest.mark.figure("G11", what="found where it arises; step, particle, neighbor and model named")
 def test_parameter_that_is_not_a_number(
     platform: Platform, pair_file: Path, make_context: MakeContext, water: np.ndarray
 ) -> None:
@@ -227,6 +235,8 @@ def test_parameter_that_is_not_a_number(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.figure("G11", what="found where it arises; step, particle, neighbor and model named")
+@pytest.mark.figure("G2", what="positions that are not numbers")
 def test_positions_that_are_not_numbers(
     platform: Platform, pair_file: Path, make_context: MakeContext, water: np.ndarray, value: float
 ) -> None:

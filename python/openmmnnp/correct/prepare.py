@@ -11,13 +11,14 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from .._files import named, sync
 from .._libraries import VERSION
 from ..embedding.interpolate import LAMBDA
 from ..embedding.mixed import createMixedSystem
 from ..force import NNPForce
 from ..region import region_system
 from ..simulate.build import Complex, build
-from ..simulate.checkpoint import sync, write_text
+from ..simulate.checkpoint import write_text
 from ..simulate.folder import now, sha256, versions
 from ..simulate.options import kind
 from ..simulate.prepare import choose_platform, find_force
@@ -162,7 +163,7 @@ def check_linear(system: openmm.System, positions: Any, platform: openmm.Platfor
 def _write(job: Job, folder: LegFolder, built: Complex, mixed: openmm.System, positions: Any) -> None:
     write_text(folder / SYSTEM, openmm.XmlSerializer.serialize(mixed))
     write_text(folder / REGION, openmm.XmlSerializer.serialize(region_system(built.system, built.atoms)))
-    with open(folder / TOPOLOGY, "w", encoding="utf-8") as file:
+    with named(folder / TOPOLOGY), open(folder / TOPOLOGY, "w", encoding="utf-8") as file:
         app.PDBFile.writeFile(built.topology, positions * unit.nanometer, file, keepIds=True)
     sync(folder / TOPOLOGY)
     box = None

@@ -24,7 +24,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ..simulate.checkpoint import sync, write_text
+from .._files import named, replacing
+from ..simulate.checkpoint import write_text
 from ..simulate.folder import RunFolder
 
 Floats = NDArray[np.float64]
@@ -72,7 +73,7 @@ class LegFolder(RunFolder):
         path = self.at(lambda_) / name
         if not path.exists():
             return 0, None
-        with np.load(path) as values:
+        with named(path), np.load(path) as values:
             return int(values["done"]), read_frame(values)
 
     def write_moment(self, lambda_: float, name: str, done: int, frame: Frame) -> None:
@@ -106,7 +107,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows(([] if begun else [self._columns]) + [[index, *(repr(float(value)) for value in values)]])
-        with open(self.path, "a", encoding="utf-8") as file:
+        with named(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
@@ -115,7 +116,8 @@ class Table:
         """The rows with an index below `count` by their index, in its order."""
         if not self.path.exists():
             return {}
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        with named(self.path):
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines[1:] if line.endswith("\n")]
         rows = {int(row[0]): np.array(row[1:], float) for row in csv.reader(whole)}
         return {index: rows[index] for index in sorted(rows) if count is None or index < count}
@@ -128,7 +130,8 @@ class Table:
         """A kill may leave a part of a line at the end."""
         if not self.path.exists():
             return
-        content = self.path.read_bytes()
+        with named(self.path):
+            content = self.path.read_bytes()
         end = content.rfind(b"\n") + 1
         if end < len(content):
             os.truncate(self.path, end)
@@ -138,13 +141,8 @@ def write_frame(path: Path, frame: Frame, **more: Any) -> None:
     """Replace a file as a whole by a frame."""
     path.parent.mkdir(exist_ok=True)
     values = {name: value for name, value in frame._asdict().items() if value is not None}
-    aside = path.with_name(path.name + ".writing")
-    with open(aside, "wb") as file:
+    with replacing(path) as file:
         np.savez(file, **values, **more)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    sync(path.parent)
 
 
 def read_frame(values: Any) -> Frame:

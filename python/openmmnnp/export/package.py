@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-import tempfile
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch._inductor.package.package import load_package
 
+from .._files import folder_beside, named
 from ..force import NNPForce
 from ..spec import ENERGY_UNITS, NO_ENERGY, ModelSpec, write_spec
 from .compile import ENERGY_ENTRY, add_energy_entry, check_compiler, check_package, compile_package, for_threads, trace
@@ -72,10 +74,11 @@ def save_pt(
     spec = replace(spec, outputs=[name for name in spec.outputs if name in model.returned])
     with replaced(target) as aside:
         with _stage("scripting", progress):
-            _script(model.module).save(str(aside))
+            aside.write_bytes(_script(model.module).save_to_buffer())
             write_spec(aside, spec)
         with _stage("checking", progress):
-            saved = Eager(torch.jit.load(str(aside)), spec)  # type: ignore[no-untyped-call]
+            program = io.BytesIO(aside.read_bytes())
+            saved = Eager(torch.jit.load(program), spec)  # type: ignore[no-untyped-call]
             if saved.keyed:
                 raise ValueError("forward returns a dict, but in a .pt it must return a tuple in the order of the spec")
             _check(spec, inputs, expected, right, saved.results)
@@ -198,7 +201,10 @@ def _add(path: Path, name: str, program: torch.export.ExportedProgram, options: 
 def _runner(path: Path, name: str, outputs: Sequence[str]) -> Callable[[dict[str, Tensor]], Results]:
     """A function that runs one model of a package on inputs; those that it can't take are an error, not undefined."""
     os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"  # as the plugin does for the process, once and for all
-    model = load_package(str(path), name)
+    try:
+        model = load_package(str(path), name)
+    except (RuntimeError, ValueError, zipfile.BadZipFile) as error:  # torch's, which name no file
+        raise ValueError(f"{path} can't be loaded once compiled: {error}") from error
 
     def run(inputs: dict[str, Tensor]) -> Results:
         try:
@@ -276,8 +282,8 @@ def _target(path: str | os.PathLike[str], suffix: str) -> Path:
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
     """A file of the same name in a folder beside the target; it takes the target's place if nothing is raised."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=target.resolve().parent) as folder:
-        aside = Path(folder, target.name)
+    with folder_beside(target) as folder, named(target):
+        aside = folder / target.name
         yield aside
         os.replace(aside, target)
 

@@ -13,6 +13,7 @@ import openmm
 from openmm import app, unit
 
 from .._elements import ELEMENTS
+from .._files import named
 from ..force import NNPForce
 from ..simulate.molecules import nearest_image
 from ..spec import ENERGY_UNITS
@@ -64,7 +65,7 @@ class XyzFrames:
         head += "".join(f" {name}={value}" for name, value in keys.items())
         rows = [f"{symbol} {x:.6f} {y:.6f} {z:.6f}" for symbol, (x, y, z) in zip(symbols, angstrom, strict=True)]
         lines = [str(len(rows)), f"Properties=species:S:1:pos:R:3 {head} {_box(force, state)}", *rows, ""]
-        with open(self._path, "a", encoding="utf-8") as file:
+        with named(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write("\n".join(lines))
         self._last, self._known = step, True
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .._files import named
 from .reading import Floats, Output
 
 
@@ -51,7 +52,7 @@ class CsvTable:
         if self._head and (self._last is None or self._last <= step):
             return
         kept, self._last = 0, None
-        with open(self._path, "rb") as file:
+        with named(self._path), open(self._path, "rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
@@ -78,7 +79,7 @@ class CsvTable:
     def _write(self, cells: Sequence[str]) -> None:
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(cells)
-        with open(self._path, "a", encoding="utf-8") as file:
+        with named(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write(line.getvalue())
 
     def _read_head(self, line: bytes) -> list[str]:
@@ -111,7 +112,7 @@ class NpyTable:
     def _open(self) -> None:
         """Take over what is there: whole rows, counted by the length of the file."""
         try:
-            with open(self._path, "rb") as file:
+            with named(self._path), open(self._path, "rb") as file:
                 version = np.lib.format.read_magic(file)
                 shape, _, dtype = np.lib.format.read_array_header_1_0(file)
                 start = file.tell()
@@ -133,13 +134,14 @@ class NpyTable:
         dtype = np.dtype([("step", "<i8"), ("time_ps", "<f8"), *((o.label, "<f8", o.values.shape) for o in outputs)])
         if self._dtype is None:
             self._dtype = dtype
-            self._path.write_bytes(_head(dtype, 0))
+            with named(self._path):
+                self._path.write_bytes(_head(dtype, 0))
         elif self._dtype != dtype:
             raise ValueError(_other_columns(self._path, _fields(self._dtype), _fields(dtype)))
         row = np.zeros((), dtype)
         for name, value in zip(dtype.names or (), [step, time, *(output.values for output in outputs)], strict=True):
             row[name] = value
-        with open(self._path, "r+b") as file:
+        with named(self._path), open(self._path, "r+b") as file:
             file.seek(0, os.SEEK_END)
             file.write(row.tobytes())
             file.flush()
@@ -150,7 +152,7 @@ class NpyTable:
     def _resize(self, rows: int) -> None:
         assert self._dtype is not None
         head = _head(self._dtype, rows)
-        with open(self._path, "r+b") as file:
+        with named(self._path), open(self._path, "r+b") as file:
             file.write(head)
             file.truncate(len(head) + rows * self._dtype.itemsize)
         self._rows = rows

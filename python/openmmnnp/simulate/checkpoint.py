@@ -8,6 +8,8 @@ import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .._files import replacing
+
 CURRENT, PREVIOUS = "checkpoint.zip", "checkpoint.previous.zip"
 
 
@@ -31,18 +33,16 @@ class Checkpoint:
         """Make this the current checkpoint of the folder; the one that was current is kept."""
         values = asdict(self)
         context, state = values.pop("context"), values.pop("state")
-        aside = folder / (CURRENT + ".writing")
-        with open(aside, "wb") as file:
+        with replacing(folder / CURRENT) as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
                 archive.writestr("progress.json", json.dumps(values))
                 archive.writestr("context.chk", context)
                 archive.writestr("state.xml", state)
+            file.flush()
             os.fsync(file.fileno())
-        if (folder / CURRENT).exists():
-            (folder / PREVIOUS).unlink(missing_ok=True)
-            os.link(folder / CURRENT, folder / PREVIOUS)  # so that there is always a current one
-        os.replace(aside, folder / CURRENT)
-        sync(folder)
+            if (folder / CURRENT).exists():
+                (folder / PREVIOUS).unlink(missing_ok=True)
+                os.link(folder / CURRENT, folder / PREVIOUS)  # so that there is always a current one
 
 
 def read_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -63,19 +63,5 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file as a whole: after a kill it holds the old text or the new one."""
-    aside = path.with_name(path.name + ".writing")
-    with open(aside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Force what was written to a file, or the renames in a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(path) as file:
+        file.write(text.encode())

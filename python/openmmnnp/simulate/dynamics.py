@@ -13,8 +13,9 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from .._files import named, sync
 from . import folder as files
-from .checkpoint import CURRENT, Checkpoint, sync, write_text
+from .checkpoint import CURRENT, Checkpoint, write_text
 from .output import Log, Trajectory, cut_back, sizes, subset
 from .outputs import ModelOutputs
 from .prepare import Run, find_force
@@ -258,7 +259,7 @@ class Dynamics:
             for i, j in pairs
         ]
         path = self._run.folder / "changed_bonds.pdb"
-        with open(path, "w", encoding="utf-8") as file:
+        with named(path), open(path, "w", encoding="utf-8") as file:
             part = subset(self._run.topology, sorted(self._run.atoms))
             app.PDBFile.writeFile(part, positions[sorted(self._run.atoms)] * unit.nanometer, file)
         self._said(
@@ -372,7 +373,7 @@ def _write_results(run: Run, dynamics: Dynamics) -> None:
     )
     write_text(run.folder / files.STATE, openmm.XmlSerializer.serialize(state))
     run.topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors() if run.periodic else None)
-    with open(run.folder / files.FINAL, "w", encoding="utf-8") as file:
+    with named(run.folder / files.FINAL), open(run.folder / files.FINAL, "w", encoding="utf-8") as file:
         app.PDBFile.writeFile(run.topology, state.getPositions(), file, keepIds=True)
 
 

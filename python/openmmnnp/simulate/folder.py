@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from .._files import named
 from .checkpoint import CURRENT, PREVIOUS, write_text
 from .options import Options, kind, read_values
 
@@ -149,7 +150,7 @@ def check_unchanged(options: Options, given: Mapping[str, Any], folder: Path) ->
 def sha256(path: Path) -> str:
     """Of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with named(path), open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

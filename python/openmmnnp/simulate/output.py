@@ -14,6 +14,7 @@ import numpy as np
 import openmm
 from openmm import app
 
+from .._files import named
 from ..reporters.tables import count_rows
 
 
@@ -30,7 +31,7 @@ class Log:
         self._append([_cell(row.get(name)) for name in self._columns])
 
     def _append(self, cells: Sequence[str]) -> None:
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        with named(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerow(cells)
 
 
@@ -59,11 +60,17 @@ class Trajectory:
         box = state.getPeriodicBoxVectors() if periodic else None
         if self.path.suffix == ".xtc":
             before = self.path.stat().st_size if self._begun() else 0
-            self._xtc().writeModel(positions, periodicBoxVectors=box)
+            try:
+                self._xtc().writeModel(positions, periodicBoxVectors=box)
+            except Exception as error:  # of a type that OpenMM's wrapper chose
+                said = str(error).strip()
+                raise OSError(
+                    errno.EIO, f"A frame could not be written ({said}): is the disk full?", str(self.path)
+                ) from error
             _check_xtc_frame(self.path, before)
             return
         append = self._begun()
-        with open(self.path, "r+b" if append else "wb") as handle:
+        with named(self.path), open(self.path, "r+b" if append else "wb") as handle:
             dcd = app.DCDFile(handle, self._topology, self._step, self._interval, self._interval, append)
             dcd.writeModel(positions, periodicBoxVectors=box)
 
@@ -80,7 +87,7 @@ class Trajectory:
 def _check_xtc_frame(path: Path, start: int) -> None:
     """Raise OSError, and cut the file back, if the frame at byte `start` is not whole: the writer does not tell."""
     size = path.stat().st_size if path.exists() else 0
-    with open(path, "r+b") if size else open(os.devnull, "r+b") as file:
+    with named(path), open(path, "r+b") if size else open(os.devnull, "r+b") as file:
         file.seek(start)
         head = file.read(92)
         atoms = struct.unpack_from(">i", head, 4)[0] if len(head) > 8 else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -17,6 +16,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from .._files import named, replacing, sync
 from .._libraries import VERSION
 from ..embedding import EmbeddedSystem
 from ..region import shortest_period
@@ -24,7 +24,7 @@ from ..spec import ModelSpec, read_spec
 from . import folder as files
 from . import summary
 from .build import Complex, check_inputs
-from .checkpoint import Checkpoint, read_checkpoint, sync, write_text
+from .checkpoint import Checkpoint, read_checkpoint, write_text
 from .dynamics import run_phases
 from .folder import INPUTS, RunFolder, check_unchanged, model_name
 from .options import Options
@@ -125,10 +125,8 @@ def _warn(lines: Sequence[str]) -> None:
 def _begin(run: Run, built: Complex, embedded: EmbeddedSystem | None, spec: ModelSpec | None) -> int:
     _write_inputs(run, built, embedded, spec)
     run.reference = _minimize(run, built)
-    with open(run.folder / files.MINIMIZED, "wb") as file:
+    with replacing(run.folder / files.MINIMIZED) as file:
         np.save(file, run.reference)
-        file.flush()
-        os.fsync(file.fileno())
     run.inputs = _hashes(run)
     return _finish(run, run_phases(run, None, say))
 
@@ -153,7 +151,7 @@ def _write_inputs(run: Run, built: Complex, embedded: EmbeddedSystem | None, spe
     write_text(folder / files.REGION, openmm.XmlSerializer.serialize(built.region))
     names = [files.TOPOLOGY] + ([files.SAVED] if len(run.saved) < run.topology.getNumAtoms() else [])
     for name, atoms in zip(names, (range(run.topology.getNumAtoms()), run.saved), strict=False):
-        with open(folder / name, "w", encoding="utf-8") as file:
+        with named(folder / name), open(folder / name, "w", encoding="utf-8") as file:
             positions = [built.positions[i].value_in_unit(unit.nanometer) for i in atoms]
             app.PDBFile.writeFile(subset(run.topology, atoms), positions * unit.nanometer, file, keepIds=True)
     for name in names:
@@ -165,7 +163,8 @@ def _keep_model(run: Run) -> None:
     if run.options.model is None:
         return
     copy = run.folder / model_name(run.options.model)
-    shutil.copyfile(run.options.model, copy)
+    with named(copy):
+        shutil.copyfile(run.options.model, copy)
     sync(copy)
     force = find_force(run.system)
     if force is not None:
@@ -177,7 +176,8 @@ def _keep_model(run: Run) -> None:
 
 def _load(options: Options, folder: RunFolder, values: Mapping[str, Any]) -> Run:
     try:
-        text = (folder / files.SYSTEM).read_text(encoding="utf-8")
+        with named(folder / files.SYSTEM):
+            text = (folder / files.SYSTEM).read_text(encoding="utf-8")
         before, now = (f'="{escape(str(path))}/' for path in (values["folder"], folder.path))
         system = openmm.XmlSerializer.deserialize(text.replace(before, now))  # the model moved with its run
         topology = app.PDBFile(str(folder / files.TOPOLOGY)).topology
@@ -198,7 +198,8 @@ def _hashes(run: Run) -> dict[str, str]:
     physical = {f.name: run.options.to_mapping()[f.name] for f in fields(Options) if not f.metadata["resume"]}
     free = ("out", "checkpoint_interval", "outputs", *INPUTS)
     text = json.dumps({name: value for name, value in physical.items() if name not in free}, sort_keys=True)
-    system = (run.folder / files.SYSTEM).read_bytes()
+    with named(run.folder / files.SYSTEM):
+        system = (run.folder / files.SYSTEM).read_bytes()
     return {
         files.RUN: hashlib.sha256(text.encode()).hexdigest(),
         files.SYSTEM: hashlib.sha256(system).hexdigest(),

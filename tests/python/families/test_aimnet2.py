@@ -14,6 +14,7 @@ import openmm
 import pytest
 import torch
 
+from helpers import measure_parity
 from openmmnnp import NNPForce
 from openmmnnp.cli import main
 from openmmnnp.families import Loaded, aimnet2
@@ -112,9 +113,10 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return model, package
 
 
+@pytest.mark.figure("G15", what="AIMNet2", platform="Reference")
 @pytest.mark.parametrize("n", [3, 12, 29, 50])
 @pytest.mark.parametrize("charge", [0, -1, 2])
-def test_equal_to_the_calculator(exported, n, charge, make_context):
+def test_equal_to_the_calculator(exported, n, charge, make_context, measure):
     model, package = exported
     spec, (numbers, positions) = read_spec(package), cluster(n)
     multiplicity = 2 if "multiplicity" in spec.inputs else 1
@@ -128,11 +130,10 @@ def test_equal_to_the_calculator(exported, n, charge, make_context):
     tolerance = 1e-6 if spec.dtype == "float64" else 1e-4
     alone = spec.constant_energy(numbers)
     energy = state.getPotentialEnergy()._value / EV
-    assert energy - alone == pytest.approx(right["energy"].item() - alone, rel=tolerance, abs=1e-7 * n)
     forces = state.getForces(asNumpy=True)._value / EV * ANGSTROM
     # The calculator's D3 is in float32: 1e-6 eV/angstrom is what it is right to.
-    error = np.sqrt(((forces - right["forces"]) ** 2).mean())
-    assert error <= tolerance * np.sqrt((right["forces"] ** 2).mean()) + 1e-6
+    found, expected = (energy - alone, forces), (right["energy"].item() - alone, right["forces"])
+    measure_parity(measure, spec.dtype, found, expected, tolerance, (1e-7 * n, 1e-6))
     for name in ("charges", "spin_charges") if multiplicity == 2 else ("charges",):
         found = np.asarray(force.getOutput(context, name))
         np.testing.assert_allclose(found, right[name], atol=tolerance)

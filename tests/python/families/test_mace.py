@@ -13,6 +13,7 @@ import openmm
 import pytest
 import torch
 
+from helpers import measure_parity
 from openmmnnp import NeighborList, NNPForce
 from openmmnnp.cli import main
 from openmmnnp.families import Loaded, mace
@@ -148,8 +149,9 @@ SYSTEMS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.figure("G15", what="MACE", platform="Reference")
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_equal_to_the_calculator(exported, system, make_context):
+def test_equal_to_the_calculator(exported, system, make_context, measure):
     model, package = exported
     atoms, spec = SYSTEMS[system](), read_spec(package)
     atoms.calc = calculator(model)
@@ -163,10 +165,8 @@ def test_equal_to_the_calculator(exported, system, make_context):
     forces = state.getForces(asNumpy=True)._value / EV * ANGSTROM
     alone = sum(dict(zip(ELEMENTS, ALONE, strict=True))[z] for z in atoms.numbers)
     tolerance = 1e-6 if spec.dtype == "float64" else 1e-4
-    interaction = atoms.get_potential_energy() - alone
-    assert energy - alone == pytest.approx(interaction, rel=tolerance, abs=1e-7 * len(atoms))
-    expected = atoms.get_forces()
-    assert np.sqrt(((forces - expected) ** 2).mean()) <= tolerance * np.sqrt((expected**2).mean()) + 1e-12
+    right = atoms.get_potential_energy() - alone, atoms.get_forces()
+    measure_parity(measure, spec.dtype, (energy - alone, forces), right, tolerance, (1e-7 * len(atoms), 1e-12))
 
 
 def test_atomic_energies_are_the_energy(exported, make_context):

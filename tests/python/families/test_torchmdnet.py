@@ -12,6 +12,7 @@ import openmm
 import pytest
 import torch
 
+from helpers import measure_parity
 from openmmnnp import NeighborList, NNPForce
 from openmmnnp.cli import main
 from openmmnnp.families import Loaded, torchmdnet
@@ -148,8 +149,9 @@ def assert_equal(found: tuple[float, np.ndarray], right: tuple[float, np.ndarray
     assert np.sqrt(((found[1] - right[1]) ** 2).mean()) <= tolerance * np.sqrt((right[1] ** 2).mean())
 
 
+@pytest.mark.figure("G15", what="TensorNet", platform="Reference")
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_tensornet_is_equal(tensornet, system, make_context):
+def test_tensornet_is_equal(tensornet, system, make_context, measure):
     checkpoint, package = tensornet
     (n, box), spec = SYSTEMS[system], read_spec(package)
     assert (spec.dtype, spec.cutoff, spec.license) == ("float32", 4.5, "none")
@@ -157,17 +159,21 @@ def test_tensornet_is_equal(tensornet, system, make_context):
     numbers, positions = cluster(n)
     found = in_context(make_context, package, numbers, positions, box)
     alone = sum(ALONE[z] for z in numbers)
-    assert_equal(found, reference(own(checkpoint), numbers, positions, box), 1e-4, alone)
+    right = reference(own(checkpoint), numbers, positions, box)
+    results = ((energy - alone, forces) for energy, forces in (found, right))
+    measure_parity(measure, "float32", *results, 1e-4, (1e-7 * n, 0))
 
 
+@pytest.mark.figure("G15", what="TensorNet2", platform="Reference")
 @pytest.mark.parametrize("n", [3, 12, 29, 50])
 @pytest.mark.parametrize("charge", [0, -1, 2])
-def test_tensornet2_is_equal_at_all_charges(tensornet2, n, charge, make_context):
+def test_tensornet2_is_equal_at_all_charges(tensornet2, n, charge, make_context, measure):
     checkpoint, package = tensornet2
     spec, (numbers, positions) = read_spec(package), cluster(n, seed=1)
     assert (spec.dtype, spec.periodic, spec.long_range, spec.inputs[-1]) == ("float64", False, True, "charge")
     found = in_context(make_context, package, numbers, positions, charge=charge)
-    assert_equal(found, reference(own(checkpoint), numbers, positions, charge=charge), 1e-6)
+    right = reference(own(checkpoint), numbers, positions, charge=charge)
+    measure_parity(measure, "float64", found, right, 1e-6, (1e-7 * n, 0))
 
 
 def test_the_charge_matters(tensornet2, make_context):

@@ -13,6 +13,7 @@ import openmm
 from openmm import unit
 
 from ..._units import without_unit
+from ..checkpoint import write_text
 from ..extras import check_extras
 
 __all__ = ["write_report"]
@@ -83,9 +84,9 @@ def write_report(
     created = study.main.info.get("created", "unknown date")
     subtitle = f"{len(folders)} run{'s' * (len(folders) > 1)}; the first with the model is of {created}"
     text = page(f"openmm-nnp report: {study.main.region_name}", subtitle, list(sections.values()))
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text)
     numbers = {key: _plain(section.numbers) for key, section in sections.items()}
-    out.with_suffix(".json").write_text(json.dumps(numbers, indent=1, allow_nan=False), encoding="utf-8")
+    write_text(out.with_suffix(".json"), json.dumps(numbers, indent=1, allow_nan=False))
     return out
 
 
