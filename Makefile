@@ -93,7 +93,7 @@ test-long: install $(bin)/.tests $(families:%=$(VENV)-%/.installed)
 	status=0; \
 	$(MAKE) --keep-going test-families || status=1; \
 	$(opencl_environment) $(bin)/python -m pytest -n 2 --dist worksteal -m "long or figure" \
-	    --ignore tests/python/families --figures build/figures/main.json || status=1; \
+	    --ignore tests/python/families --figures=build/figures/main.json || status=1; \
 	$(bin)/python tests/python/figures.py --table build/figures/table.md \
 	    build/figures/main.json $(families:%=build/figures/%.json) || status=1; \
 	exit $$status
@@ -117,7 +117,7 @@ $(VENV)-%/.installed: tests/python/families/%.txt $(bin)/.tests
 test-families: install $(families:%=test-family-%)
 
 test-family-%: $(VENV)-%/.installed install
-	$(VENV)-$*/bin/python -m pytest -m long --figures build/figures/$*.json tests/python/families/test_$*.py
+	$(VENV)-$*/bin/python -m pytest -m long --figures=build/figures/$*.json tests/python/families/test_$*.py
 
 # torch's headers and libraries to build against, without the packages that torch needs to run.
 build/torch/%/torch:
