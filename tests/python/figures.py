@@ -106,7 +106,7 @@ def described(item: pytest.Item) -> Iterator[dict[str, str]]:
             raise pytest.UsageError(f"{item.nodeid}: there is no figure {figure!r}")
         name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        platform = mark.kwargs.get("platform") or next((v for v in values if v in PLATFORMS), "")
+        platform = mark.kwargs.get("platform") or next((v for v in values if isinstance(v, str) and v in PLATFORMS), "")
         yield {"figure": figure, "what": mark.kwargs.get("what", name), "test": item.nodeid, "platform": platform}
 
 
