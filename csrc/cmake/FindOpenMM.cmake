@@ -29,7 +29,7 @@ endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(OpenMM
-  REQUIRED_VARS OpenMM_LIBRARY OpenMM_INCLUDE_DIR OpenMM_VERSION VERSION_VAR OpenMM_VERSION
+  REQUIRED_VARS OpenMM_LIBRARY OpenMM_INCLUDE_DIR OpenMM_VERSION VERSION_VAR OpenMM_VERSION HANDLE_VERSION_RANGE
   REASON_FAILURE_MESSAGE "Install OpenMM 8.6 (pip install 'openmm>=8.6,<8.7') or set OpenMM_ROOT.")
 
 if(OpenMM_FOUND AND NOT TARGET OpenMM::OpenMM)

@@ -27,10 +27,11 @@ def named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` in the end, forced to disk.
+    """A file to write, which takes the place of `path`, or of what that links to, in the end, forced to disk.
 
     After a kill there is the old file or the new one; after an error the old one, and nothing beside it.
     """
+    path = path.resolve()
     aside = path.with_name(path.name + ".writing")
     with named(path):
         try:
@@ -72,18 +73,21 @@ def _locked(folder: Path, path: Path) -> Iterator[None]:
             folder.rmdir()
         raise
     try:
-        _lock(handle, path)
+        if not _lock(handle, folder):
+            raise ValueError(f"another process is writing {path}: wait for it, or name another file")
         yield
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, path: Path) -> None:
+def _lock(handle: int, folder: Path) -> bool:
+    """Lock an open folder; False if another process has it, or has had it and removed it."""
     with suppress(OSError):  # a file system without locks
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another process is writing {path}: wait for it, or name another file") from None
+            return False
+    return folder.exists() and os.path.samestat(os.fstat(handle), os.stat(folder))
 
 
 def sync(path: Path) -> None:

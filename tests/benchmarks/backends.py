@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,7 +48,6 @@ class Bench:
 
     folder: Path
     peer: Peer | None = None
-    made: dict[str, Path] = field(default_factory=dict)
 
     def with_own_list(self, subject: Subject, potential: Potential) -> tuple[Path, bool]:
         """The model with openmm-torch's contract, and whether it takes the box."""
@@ -250,16 +251,22 @@ class EagerLoop:
 
 
 def peak(name: str, subject: Subject, potential: Potential, platform: str, bench: Bench) -> float:
-    """MiB that a process grows at most by while a backend is set up and evaluated three times."""
+    """MiB that a fresh process, with all packages imported, grows at most by in three steps of a backend."""
     if name == "openmm-torch":
         if bench.peer is None:
             raise Unavailable("needs an environment of its own: make bench-openmmtorch")
         path, box = bench.with_own_list(subject, potential)
         xml = openmm.XmlSerializer.serialize(subject.system)
         return float(bench.peer.ask("memory", xml, str(path), box, platform, STEP, subject.start, NVE))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_three_steps, name, subject, potential, platform, bench.folder).result()
+
+
+def _three_steps(name: str, subject: Subject, potential: Potential, platform: str, folder: Path) -> float:
+    torch.set_num_threads(1)
 
     def work() -> None:
-        session = open_session(name, subject, potential, platform, bench)
+        session = open_session(name, subject, potential, platform, Bench(folder))
         for _ in range(3):
             session.run(1)
 

@@ -14,13 +14,14 @@ import json
 import sys
 import tempfile
 import warnings
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import openmm
 import torch
-from backends import FORMATS, Bench
+from backends import Bench
 from cases import Case, read_cases
 from measures import MEASURES
 from peer import Peer
@@ -54,7 +55,8 @@ def run_case(case: Case, potential: Potential, bench: Bench) -> list[dict[str, A
 def run(cases: list[Case], bench: Bench, out: Path) -> dict[str, Any]:
     """The results, which are also written to a JSON file."""
     build = cache(lambda name: POTENTIALS[name](bench.folder))
-    results: dict[str, Any] = surroundings() | {"peer": bench.peer and bench.peer.versions, "rows": []}
+    results: dict[str, Any] = surroundings() | {"peer": bench.peer and bench.peer.versions}
+    results |= {"cases": {case.name: asdict(case) for case in cases}, "rows": []}
     for case in cases:
         try:
             potential = build(case.model)
@@ -86,10 +88,11 @@ def main() -> None:
         peer.close()
     (words.markdown or words.out.with_suffix(".md")).write_text(report(results) + "\n")
     if words.publish:
+        KEPT.parent.mkdir(exist_ok=True)
         KEPT.write_text(json.dumps(results, indent=1) + "\n")
         write_readme(ROOT / "README.md", results)
     print(f"\nresults: {words.out}")
-    ours = [row for row in results["rows"] if row["backend"] in FORMATS]
+    ours = [row for row in results["rows"] if row["backend"].removesuffix(", energy entry").endswith((".pt", ".pt2"))]
     sys.exit(any(row.get("failed") or row.get("fault") for row in ours))
 
 

@@ -26,6 +26,7 @@ class Case:
     seconds : of measuring, at least
     sizes, blocks : numbers of particles, and repetitions, of "glue"
     memory : measure peaks, too
+    goals : of figures: {backend, key, most or least}, and ``over``, a backend whose figure divides
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     sizes: list[int] = field(default_factory=list)
     blocks: int = 11
     memory: bool = False
+    goals: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_cases(path: Path) -> list[Case]:

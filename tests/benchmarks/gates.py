@@ -30,14 +30,16 @@ def slope(energies: np.ndarray, interval: float, particles: int) -> tuple[float,
     return float(drift) / particles, float(np.sqrt(covariance[0, 0])) / particles
 
 
-def judge(row: dict[str, Any], control: dict[str, Any]) -> str:
-    """Why a figure does not count: forces, or a drift beyond that of the control, a peer in the same run. Else ""."""
+def judge(row: dict[str, Any], control: dict[str, Any] | None = None) -> str:
+    """Why a figure does not count, else "": wrong forces, or a drift beyond that of a control in the same run."""
     error = row.get("force_error")
-    if error is not None and not error <= FORCE_ERROR:
-        return f"forces are off by {error:.1e} of their size"
-    if "drift" in row and "drift" in control:
-        (drift, uncertain), (other, others) = row["drift"], control["drift"]
-        allowed = abs(other) + ERRORS * float(np.hypot(uncertain, others))
-        if not abs(drift) <= allowed:
-            return f"energy drifts by {drift:.1e} kJ/mol/ps per particle, the control by {other:.1e}"
+    if error is None or not error <= FORCE_ERROR:
+        return "forces were not compared" if error is None else f"forces are off by {error:.1e} of their size"
+    if control is None:
+        return ""
+    if "drift" not in row or "drift" not in control:
+        return "energies were not compared with a control's"
+    (drift, uncertain), (other, others) = row["drift"], control["drift"]
+    if not abs(drift) <= abs(other) + ERRORS * float(np.hypot(uncertain, others)):
+        return f"energy drifts by {drift:.1e} kJ/mol/ps per particle, the control by {other:.1e}"
     return ""

@@ -100,9 +100,7 @@ def main() -> None:
     words = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        path = str(
-            null(Path(name), {"cpp.simdlen": 256, "cpp.march": "x86-64-v3"}).files["pt2"]
-        )  # valgrind knows no AVX-512
+        path = str(null(Path(name), WITHOUT_AVX512).files["pt2"])  # valgrind knows no AVX-512
         for n in tqdm(words.sizes, "sizes"):
             with_force, without = a_step(path, n, Path(name)), a_step("", n, Path(name))
             groups = sorted(set(with_force) | set(without))

@@ -61,23 +61,28 @@ def open_all(
         except Unavailable as error:
             row["missing"] = str(error)
         except Exception as error:
-            row["failed"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
+            row["failed"] = _first_line(error)
         if "missing" in row or "failed" in row:
             sessions.pop(name, None)
     return sessions, rows
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:120]}"
+
+
 def rounds(
-    sessions: Sessions, seconds: float, title: str, after: Callable[[str], None] = lambda name: None
+    sessions: Sessions, seconds: float, title: str, after: Callable[[str], None] = lambda name: None, few: int = FEW
 ) -> tuple[dict[str, np.ndarray], int]:
     """Seconds a step of each session [rounds], in turns, and the number of steps in a block."""
-    fastest = min(session.run(2) / 2 for name, session in sessions.items() if name != NONE)
+    fastest = min((session.run(2) / 2 for name, session in sessions.items() if name != NONE), default=LEAST_BLOCK)
     steps = int(np.clip(np.ceil(LEAST_BLOCK / fastest), 1, 500))
     times: dict[str, list[float]] = {name: [] for name in sessions}
     with tqdm(total=seconds, desc=title, bar_format="{desc}: {percentage:3.0f}% {elapsed}", leave=False) as bar:
         count, spent = 0, 0.0
-        while spent < seconds or count < (ROUNDS if spent < PATIENCE * seconds else FEW):
+        while spent < seconds or count < (ROUNDS if spent < PATIENCE * seconds else few):
             for name, session in sessions.items():
+                session.run(1)  # or what was asked for after the last block would answer the first step
                 taken = session.run(steps)
                 times[name].append(taken / steps)
                 after(name)
@@ -100,6 +105,7 @@ def fill(rows: list[Row], times: dict[str, np.ndarray], unit: str, scale: float)
 def step(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
     """Time of an NVE step, beside the bare model and the System without it."""
     subject = SUBJECTS[case.system]()
+    peaks = peaks_of(case, platform, subject, potential, bench) if case.memory else {}
     sessions, rows = open_all(case, platform, subject, potential, bench)
     exact = exact_forces(subject, potential)
     errors = {name: [force_error(s, exact)] for name, s in sessions.items() if name not in (*ALONE, NONE)}
@@ -109,23 +115,33 @@ def step(case: Case, platform: str, potential: Potential, bench: Bench) -> list[
         if name in energies:
             energies[name].append(sessions[name].total())
 
-    times, steps = rounds(sessions, case.seconds, f"{case.name}, {platform}", note)
+    times, steps = rounds(sessions, case.seconds, f"{case.name}, {platform}", note, LEAST_POINTS)
     fill(rows, times, "ms", 1e3)
     by_name = {row["backend"]: row for row in rows}
     for name, values in energies.items():
         by_name[name]["force_error"] = max(*errors[name], force_error(sessions[name], exact))
         if len(values) >= LEAST_POINTS:
-            by_name[name]["drift"] = slope(np.array(values), steps * STEP, subject.system.getNumParticles())
-    if case.memory:
-        for name in tqdm(times, f"{case.name}: memory", leave=False):
-            if name != NONE:
-                by_name[name]["MiB"] = peak(name, subject, potential, platform, bench)
+            by_name[name]["drift"] = slope(np.array(values), (steps + 1) * STEP, subject.system.getNumParticles())
+    for name, most in peaks.items():
+        by_name[name]["MiB"] = most
     for row in rows:
-        row["fault"] = judge(row, by_name.get(CONTROL, {}))
+        if row["backend"] in energies:
+            row["fault"] = judge(row, by_name.get(CONTROL, {}))
     for form, bare in ((".pt2", "bare .pt2, C++ loop"), (".pt", "bare .pt, C++ loop")):
         if form in times and bare in times and NONE in times:
             by_name[form]["over_parts"] = summary(times[form] / (times[bare] + times[NONE]))
     return rows
+
+
+def peaks_of(case: Case, platform: str, subject: Subject, potential: Potential, bench: Bench) -> dict[str, float]:
+    """MiB by backend, each in a process of its own, while no model is loaded here."""
+    found = {}
+    for name in tqdm([name for name in case.backends if name != NONE], f"{case.name}: memory", leave=False):
+        try:
+            found[name] = peak(name, subject, potential, platform, bench)
+        except Unavailable:
+            continue
+    return found
 
 
 def glue(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
@@ -191,7 +207,7 @@ def _calls(case: Case, platform: str, potential: Potential, bench: Bench, call: 
     for row in rows:
         if row["backend"] in sessions and row["backend"] != NONE:
             row["force_error"] = force_error(sessions[row["backend"]], exact)
-            row["fault"] = judge(row, {})
+            row["fault"] = judge(row)
     callers = {name: _Caller(getattr(session, call)) for name, session in sessions.items()}
     times, _ = rounds(callers, case.seconds, f"{case.name}, {platform}")
     fill(rows, times, "ms", 1e3)
@@ -240,6 +256,8 @@ def scaled_to_zero(case: Case, platform: str, potential: Potential, bench: Bench
             systems[name] = _with_lambda(name, subject, potential, atoms)
         except Unavailable as error:
             row["missing"] = str(error)
+        except Exception as error:
+            row["failed"] = _first_line(error)
     sessions = {name: Session(system, platform, STEP, subject.start) for name, system in systems.items()}
     for session in sessions.values():
         if LAMBDA in session.context.getParameters():
@@ -272,21 +290,28 @@ def _with_lambda(name: str, subject: Subject, potential: Potential, atoms: list[
 
 def cold(case: Case, platform: str, potential: Potential, bench: Bench) -> list[Row]:
     """Time from the start of Python to the first forces, files being in the page cache."""
-    rows: list[Row] = []
-    commands = {}
     subject = SUBJECTS[case.system]()
     atoms = bench.folder / "cold.json"
     atoms.write_text(json.dumps({"numbers": subject.numbers, "positions": subject.start[0].tolist()}))
+    right = exact_forces(subject, potential)(subject.start[0], subject.start[2])
+    rows: list[Row] = []
+    times: dict[str, list[float]] = {name: [] for name in case.backends}
     for name in case.backends:
-        path = potential.files[FORMATS[name]] if name in FORMATS else name
         rows.append({"case": case.name, "platform": platform, "backend": name, "particles": len(subject.numbers)})
-        commands[name] = [sys.executable, Path(__file__).with_name("cold.py"), atoms, path, platform]
-    times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in tqdm(range(ROUNDS), f"{case.name}, {platform}", leave=False):
-        for name, command in commands.items():
+        for row in rows:
+            name = row["backend"]
+            path = potential.files[FORMATS[name]] if name in FORMATS else name
+            command = [sys.executable, Path(__file__).with_name("cold.py"), atoms, path, platform]
             start = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
+            printed = subprocess.run(command, capture_output=True, text=True)
             times[name].append(time.perf_counter() - start)
+            if printed.returncode != 0:
+                row["failed"] = printed.stderr.strip().splitlines()[-1][:120]
+                continue
+            off = np.array(json.loads(printed.stdout)) - right
+            row["force_error"] = float(np.sqrt((off**2).mean() / (right**2).mean()))
+            row["fault"] = judge(row)
     fill(rows, {name: np.array(values) for name, values in times.items()}, "s", 1.0)
     return rows
 

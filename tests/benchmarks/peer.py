@@ -84,6 +84,12 @@ def open_session(
     return Session(system, platform, step, start, mode)
 
 
+def three_steps(*arguments: Any) -> None:
+    session = open_session(*arguments)
+    for _ in range(3):
+        session.run(1)
+
+
 def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what others print must not get among the answers
@@ -113,7 +119,8 @@ def serve() -> None:
             elif name == "memory":
                 from timing import memory
 
-                answer(True, memory(lambda a=arguments: [open_session(*a).forces() for _ in range(3)]))
+                session = None
+                answer(True, memory(lambda given=arguments: three_steps(*given)))
             else:
                 answer(True, getattr(session, name)(*arguments))
         except Exception as error:

@@ -82,15 +82,17 @@ def report(results: dict[str, Any]) -> str:
         f"Measured on {results['date']} by `make bench`, one thread of {machine['cores']} x {machine['processor']}, "
         f"load {machine['load']} before. {_versions(versions)}; openmm-torch in an environment of its own: "
         f"{_versions(peer)}. Medians (quartiles) over blocks in turns in one run; *ratio*: how many times as long as "
-        "the first line. A figure counts only if the model's forces are those of the bare model in float64 within "
-        f"{FORCE_ERROR:.0e} of their size, and if the energy in NVE drifts no more than with PythonForce, within "
-        f"{ERRORS:.0f} standard errors (per particle)."
+        "the first line. Where a table shows the error of forces, a figure counts only if they are those of the bare "
+        f"model in float64 within {FORCE_ERROR:.0e} of their size; where it shows a drift (of the total energy in NVE, "
+        f"per particle), only if that is not above PythonForce's within {ERRORS:.0f} standard errors. openmm-torch "
+        "gives a model no edges: there the message-passing model looks at all pairs. MiB: what a fresh process grows by."
     ]
     for name in dict.fromkeys(row["case"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["case"] == name]
         parts.append(f"**{name}**" + _platforms(rows))
         parts.append(table(rows))
         parts += [_over_parts(row) for row in rows if "over_parts" in row]
+        parts += goals(results["cases"].get(name, {}), rows)
     return "\n\n".join(parts)
 
 
@@ -101,6 +103,32 @@ def _versions(versions: dict[str, str]) -> str:
 def _platforms(rows: Sequence[Row]) -> str:
     platforms = {row["platform"] for row in rows}
     return f", platform {platforms.pop()}" if len(platforms) == 1 else ""
+
+
+def goals(case: dict[str, Any], rows: Sequence[Row]) -> list[str]:
+    """A sentence for each goal of a case whose figures are there."""
+    sentences = []
+    for goal in case.get("goals", []):
+        found = {row["backend"]: row for row in rows if row["platform"] == goal.get("platform", row["platform"])}
+        for row in rows:
+            if row["backend"] == goal["backend"] and row["platform"] == goal.get("platform", row["platform"]):
+                value = _value(row, goal["key"])
+                divisor = _value(found.get(goal["over"], {}), goal["key"]) if "over" in goal else 1.0
+                if value is not None and divisor:
+                    sentences.append(_sentence(goal, row, value / divisor))
+    return sentences
+
+
+def _value(row: Row, key: str) -> float | None:
+    value = row.get(key)
+    return value["median"] if isinstance(value, dict) else value
+
+
+def _sentence(goal: dict[str, Any], row: Row, value: float) -> str:
+    word = "most" if "most" in goal else "least"
+    met = value <= goal[word] if word == "most" else value >= goal[word]
+    size = f", {row['particles']:,d} particles" if "sizes" in goal else ""
+    return f"Goal: {goal['text']}{size}, at {word} {goal[word]}: {number(value)}, {'met' if met else 'not met'}."
 
 
 def _over_parts(row: Row) -> str:

@@ -18,7 +18,7 @@ sys.path.append(str(FOLDER))
 
 from cases import read_cases  # noqa: E402
 from gates import force_error, judge, slope  # noqa: E402
-from tables import BEGIN, END, report, table, write_readme  # noqa: E402
+from tables import BEGIN, END, goals, report, table, write_readme  # noqa: E402
 
 SMALL = """
 - name: A step
@@ -62,15 +62,17 @@ class Wrong:
 def test_wrong_forces_do_not_count() -> None:
     exact = lambda x, box: x  # noqa: E731
     assert force_error(Wrong(1e-3), exact) == pytest.approx(1e-3)
-    assert judge({"force_error": force_error(Wrong(1e-6), exact)}, {}) == ""
-    assert judge({"force_error": force_error(Wrong(1e-3), exact)}, {}) == "forces are off by 1.0e-03 of their size"
-    assert judge({"force_error": float("nan")}, {}) == "forces are off by nan of their size"
+    assert judge({"force_error": force_error(Wrong(1e-6), exact)}) == ""
+    assert judge({"force_error": force_error(Wrong(1e-3), exact)}) == "forces are off by 1.0e-03 of their size"
+    assert judge({"force_error": float("nan")}) == "forces are off by nan of their size"
+    assert judge({}) == "forces were not compared"
 
 
 def test_a_drift_beyond_the_control_does_not_count() -> None:
     control = {"drift": (0.01, 0.01)}
     assert judge({"force_error": 0.0, "drift": (0.02, 0.01)}, control) == ""
     text = judge({"force_error": 0.0, "drift": (-0.5, 0.01)}, control)
+    assert judge({"force_error": 0.0, "drift": (0.02, 0.01)}, {}) == "energies were not compared with a control's"
     assert text == "energy drifts by -5.0e-01 kJ/mol/ps per particle, the control by 1.0e-02"
 
 
@@ -81,10 +83,21 @@ def test_slope() -> None:
 
 def test_a_faulty_figure_is_not_shown() -> None:
     row = {"case": "c", "backend": ".pt", "platform": "CPU", "particles": 2, "unit": "ms", "fault": ""}
-    row |= {"figure": {"median": 1234.5, "low": 0.01234, "high": 12.3456}, "force_error": 1e-6}
+    row |= {"figure": {"median": 1234.0, "low": 0.01234, "high": 12.3456}, "force_error": 1e-6}
     assert "| .pt | 1,234 (0.0123 - 12.3) | 1e-06 |" in table([row])
     assert "| .pt | does not count: forces are wrong |" in table([row | {"fault": "forces are wrong"}])
     assert "| .pt | not run: no such thing |" in table([row | {"missing": "no such thing"}])
+
+
+def test_goals() -> None:
+    common = {"case": "c", "platform": "CPU", "particles": 2, "unit": "ms"}
+    rows = [common | {"backend": ".pt2", "MiB": 10.0}, common | {"backend": ".pt", "MiB": 30.0}]
+    goal = {"text": "memory", "backend": ".pt2", "key": "MiB", "over": ".pt", "most": 0.5}
+    assert goals({"goals": [goal]}, rows) == ["Goal: memory, at most 0.5: 0.333, met."]
+    goal |= {"most": 0.3}
+    assert goals({"goals": [goal]}, rows) == ["Goal: memory, at most 0.3: 0.333, not met."]
+    assert goals({"goals": [goal | {"over": "PythonForce"}]}, rows) == []
+    assert goals({"goals": [goal | {"platform": "OpenCL"}]}, rows) == []
 
 
 @pytest.mark.parametrize("wrong", ["speed: 3", "measure: warp"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import figures
-from figures import COLUMNS, FIGURES, Result, table
+from figures import COLUMNS, ELSEWHERE, FIGURES, LONG, Result, table
 
 pytest_plugins = ["pytester"]
 TESTS = """
@@ -103,7 +103,12 @@ def test_table_of_a_run(run: pytest.Pytester) -> None:
     assert cells(result.outlines, "G8") == [["soak", "", "", file + "soak", "", "1 long: make test-long"]]
     assert cells(result.outlines, "G10") == [["other", "", "", file + "other", "", "1 not run"]]
     assert cells(result.outlines, "G3") == [["platforms agree", "", "", "", "", "not run: make test-long"]]
-    assert cells(result.outlines, "G12")[-1][-1].startswith("not here: make ")
+    assert cells(result.outlines, "G14")[-1][-1] == f"not here: {ELSEWHERE['G14']}"
+
+
+def test_commands_that_measure_more_exist() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert all(f"\n{command.removeprefix('make ')}:" in makefile for command in (LONG, *ELSEWHERE.values()))
 
 
 def test_no_table_without_a_figure(run: pytest.Pytester) -> None:

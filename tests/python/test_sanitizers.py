@@ -10,6 +10,7 @@ import pytest
 
 
 @pytest.mark.long
+@pytest.mark.figure("G12", what="all tests marked asan, with sanitizers")
 def test_no_report_of_the_sanitizers() -> None:
     script = Path(__file__).parents[1] / "asan" / "run.sh"
     result = subprocess.run([script, sys.executable, "-q"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
