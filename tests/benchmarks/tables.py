@@ -85,7 +85,7 @@ def report(results: dict[str, Any]) -> str:
         "the first line. Where a table shows the error of forces, a figure counts only if they are those of the bare "
         f"model in float64 within {FORCE_ERROR:.0e} of their size; where it shows a drift (of the total energy in NVE, "
         f"per particle), only if that is not above PythonForce's within {ERRORS:.0f} standard errors. To a model "
-        "in openmm-torch no edges are given: there the message-passing model looks at all pairs. MiB: growth of a fresh process."
+        "in openmm-torch no edges are given: there message passing looks at all pairs. MiB: growth of a fresh process."
     ]
     for name in dict.fromkeys(row["case"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["case"] == name]
