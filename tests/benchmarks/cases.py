@@ -35,9 +35,9 @@ class Case:
     backends: list[str]
     system: str = ""
     platforms: list[str] = field(default_factory=lambda: ["CPU"])
-    seconds: float = 15.0
+    seconds: float = 10.0
     sizes: list[int] = field(default_factory=list)
-    blocks: int = 11
+    blocks: int = 9
     memory: bool = False
     goals: list[dict[str, Any]] = field(default_factory=list)
 

@@ -72,17 +72,24 @@ def _first_line(error: Exception) -> str:
 
 
 def rounds(
-    sessions: Sessions, seconds: float, title: str, after: Callable[[str], None] = lambda name: None, few: int = FEW
+    sessions: Sessions,
+    seconds: float,
+    title: str,
+    after: Callable[[str], None] = lambda name: None,
+    few: int = FEW,
+    warm: int = 1,
 ) -> tuple[dict[str, np.ndarray], int]:
     """Seconds a step of each session [rounds], in turns, and the number of steps in a block."""
-    fastest = min((session.run(2) / 2 for name, session in sessions.items() if name != NONE), default=LEAST_BLOCK)
+    fastest = min(
+        (session.run(1 + warm) / (1 + warm) for name, session in sessions.items() if name != NONE), default=LEAST_BLOCK
+    )
     steps = int(np.clip(np.ceil(LEAST_BLOCK / fastest), 1, 500))
     times: dict[str, list[float]] = {name: [] for name in sessions}
     with tqdm(total=seconds, desc=title, bar_format="{desc}: {percentage:3.0f}% {elapsed}", leave=False) as bar:
         count, spent = 0, 0.0
         while spent < seconds or count < (ROUNDS if spent < PATIENCE * seconds else few):
             for name, session in sessions.items():
-                session.run(1)  # or what was asked for after the last block would answer the first step
+                session.run(warm)  # or what was asked for after the last block would answer the first step
                 taken = session.run(steps)
                 times[name].append(taken / steps)
                 after(name)
@@ -209,7 +216,7 @@ def _calls(case: Case, platform: str, potential: Potential, bench: Bench, call: 
             row["force_error"] = force_error(sessions[row["backend"]], exact)
             row["fault"] = judge(row)
     callers = {name: _Caller(getattr(session, call)) for name, session in sessions.items()}
-    times, _ = rounds(callers, case.seconds, f"{case.name}, {platform}")
+    times, _ = rounds(callers, case.seconds, f"{case.name}, {platform}", warm=0)
     fill(rows, times, "ms", 1e3)
     return rows
 
