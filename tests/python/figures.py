@@ -39,7 +39,7 @@ FIGURES = {
     "G15": "parity with the models' own packages",
 }
 LONG = "make test-long"
-ELSEWHERE = {"G12": "make test-sanitizers", "G14": "make test-install"}
+ELSEWHERE = {"G12": "make test-asan", "G14": "make test-install"}
 """Commands that measure more of a figure than the tests here do."""
 COLUMNS = ("figure", "what", "measured", "bound", "test", "platform", "seconds", "outcome")
 PLATFORMS = ("Reference", "CPU", "OpenCL", "CUDA")
