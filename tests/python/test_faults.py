@@ -184,7 +184,7 @@ def check_checkpoints(folder: Path, done: bool) -> None:
     assert lines == [] and found is not None and found.step in ((7,) if done else (6, 7))
 
 
-def check(operation: str, folder: Path, before: Path, done: bool, litter: bool) -> None:
+def check(operation: str, folder: Path, before: Path, done: bool, litter: bool = False) -> None:
     """Are the files in the folder whole; a killed process may have left others beside them (litter)."""
     if operation == "write_spec" or operation.startswith("save_"):
         suffix = ".pt2" if operation == "save_pt2" else ".pt"
