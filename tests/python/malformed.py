@@ -11,6 +11,8 @@ import os
 import pickle
 import socket
 import struct
+import subprocess
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -336,6 +338,18 @@ def in_library(offset: int, value: int) -> Make:
     return replacing(".so", lambda content: content[:offset] + bytes([value]) + content[offset + 1 :])
 
 
+def library(source: str) -> Make:
+    """In the place of the library one that is compiled from this source."""
+
+    def compiled(_: bytes) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            command = ["c++", "-x", "c", "-shared", "-fPIC", "-o", f"{folder}/x.so", "-"]
+            subprocess.run(command, input=source.encode(), check=True)
+            return Path(folder, "x.so").read_bytes()
+
+    return replacing(".so", compiled)
+
+
 PACKAGES: dict[str, tuple[Make, str]] = {
     "no spec": (without(SPEC), "carries no ModelSpec"),
     "no library": (without(".so"), "holds no compiled library"),
@@ -349,6 +363,14 @@ PACKAGES: dict[str, tuple[Make, str]] = {
     "library that is text": (replacing(".so", lambda content: b"text" * 99), "is not an ELF file"),
     "library for another machine": (in_library(18, 8), "not a shared library for this machine"),
     "program for a library": (in_library(16, 2), "not a shared library for this machine"),
+    "library of something else": (
+        library("int answer = 42;"),
+        "library lacks the function AOTInductorModel.*not a model",
+    ),
+    "library that needs another": (
+        library("int missing(void); int answer(void) { return missing(); }"),
+        "library cannot be loaded: .*undefined symbol: missing.*compiled by torch 2.*Export the model again",
+    ),
     "no metadata": (without("_metadata.json"), "holds no metadata"),
     "metadata that is a list": (replacing("_metadata.json", lambda content: b"[]"), "it is of type array"),
     "another device": (metadata(AOTI_DEVICE_KEY="cuda"), "compiled for the device 'cuda'"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import importlib.util
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import openmm
@@ -285,8 +286,9 @@ def test_example_runs(example: ModuleType, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_example_conserves_energy(example: ModuleType, tmp_path: Path) -> None:
+def test_example_conserves_energy(example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """r-RESPA of 1 fs is as good as Verlet with its inner step, and that of 2 fs is far better than Verlet of 2 fs."""
+    monkeypatch.setattr(example, "time", SimpleNamespace(perf_counter=time.process_time))  # other programs don't count
     rows = {row["scheme"]: row for row in example.main(tmp_path, picoseconds=3.0)}
     small, large = rows["Verlet, 0.5 fs"], rows["Verlet, 2 fs"]
     half, quarter = rows["r-RESPA, 1 fs = 2 x 0.5 fs"], rows["r-RESPA, 2 fs = 4 x 0.5 fs"]

@@ -153,6 +153,7 @@ def test_some_of_the_particles(platform: openmm.Platform, make_force: MakeForce)
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("shifts", ["cell", "cartesian"])
 @pytest.mark.parametrize("close", [0, 1])
+@pytest.mark.figure("G2", what="no neighbors")
 def test_padding_where_there_are_too_few(
     platform: openmm.Platform, make_force: MakeForce, close: int, shifts: str, periodic: bool
 ) -> None:
