@@ -257,7 +257,11 @@ def peak(name: str, subject: Subject, potential: Potential, platform: str, bench
             raise Unavailable("needs an environment of its own: make bench-openmmtorch")
         path, box = bench.with_own_list(subject, potential)
         xml = openmm.XmlSerializer.serialize(subject.system)
-        return float(bench.peer.ask("memory", xml, str(path), box, platform, STEP, subject.start, NVE))
+        fresh = Peer(bench.peer.python)
+        try:
+            return float(fresh.ask("memory", xml, str(path), box, platform, STEP, subject.start, NVE))
+        finally:
+            fresh.close()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_three_steps, name, subject, potential, platform, bench.folder).result()
 

@@ -52,18 +52,21 @@ def run_case(case: Case, potential: Potential, bench: Bench) -> list[dict[str, A
     return rows
 
 
-def run(cases: list[Case], bench: Bench, out: Path) -> dict[str, Any]:
-    """The results, which are also written to a JSON file."""
+def run(cases: list[Case], chosen: list[Case], bench: Bench, out: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The results, which are also written to a JSON file: of the chosen cases, and earlier rows of the others."""
     build = cache(lambda name: POTENTIALS[name](bench.folder))
     results: dict[str, Any] = surroundings() | {"peer": bench.peer and bench.peer.versions}
-    results |= {"cases": {case.name: asdict(case) for case in cases}, "rows": []}
-    for case in cases:
+    results["cases"] = {case.name: asdict(case) for case in cases}
+    names = list(results["cases"])
+    found = [row for row in rows if row["case"] in names and row["case"] not in {case.name for case in chosen}]
+    for case in chosen:
         try:
             potential = build(case.model)
         except ValueError as error:
             print(f"\n{case.name}: left out: {error}", flush=True)
             continue
-        results["rows"] += run_case(case, potential, bench)
+        found += run_case(case, potential, bench)
+        results["rows"] = sorted(found, key=lambda row: names.index(row["case"]))
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(results, indent=1) + "\n")
     return results
@@ -76,14 +79,19 @@ def main() -> None:
     parser.add_argument("--openmm-torch", type=Path, metavar="PYTHON", help="Python with openmmtorch")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "bench.json")
     parser.add_argument("--markdown", type=Path, help="file for the tables [beside --out]")
+    parser.add_argument(
+        "--add", action="store_true", help="to the results in --out, in place of those of the same cases"
+    )
     parser.add_argument("--publish", action="store_true", help="into README, and into the results that are kept")
     words = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    cases = [case for case in read_cases(words.cases) if any(part in case.name for part in words.only)]
+    cases = read_cases(words.cases)
+    chosen = [case for case in cases if any(part in case.name for part in words.only)]
+    rows = json.loads(words.out.read_text())["rows"] if words.add else []
     peer = Peer(words.openmm_torch) if words.openmm_torch else None
     with tempfile.TemporaryDirectory() as folder:
-        results = run(cases, Bench(Path(folder), peer), words.out)
+        results = run(cases, chosen, Bench(Path(folder), peer), words.out, rows)
     if peer:
         peer.close()
     (words.markdown or words.out.with_suffix(".md")).write_text(report(results) + "\n")

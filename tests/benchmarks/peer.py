@@ -22,6 +22,7 @@ class Peer:
     """The other process."""
 
     def __init__(self, python: Path) -> None:
+        self.python = python
         packages = next(python.parents[1].glob("lib/python3.*/site-packages"))
         libraries = [str(folder) for folder in packages.glob("nvidia/*/lib")]  # which its wheel does not find
         path = os.pathsep.join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")])
@@ -119,7 +120,6 @@ def serve() -> None:
             elif name == "memory":
                 from timing import memory
 
-                session = None
                 answer(True, memory(lambda given=arguments: three_steps(*given)))
             else:
                 answer(True, getattr(session, name)(*arguments))
