@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-SECONDS = 5.0
+SECONDS = 5.0 if "ASAN_OPTIONS" not in os.environ else 60.0
 TRACES = ("Exception raised", "frame #", "c10::", "torch::", "std::")
 
 
