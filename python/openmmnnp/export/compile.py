@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tempfile
 import zipfile
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.fx.experimental import _config as shape_config
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from .._files import named
 from ..spec import ModelSpec, add_entries
 from .eager import SHAPES, Eager, Inputs, with_charges
 
@@ -95,10 +97,15 @@ def for_threads(threads: int | None) -> dict[str, Any]:
 
 def check_package(path: Path) -> None:
     """Raise ValueError unless the package is one library that needs no proxy executor and holds its weights."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if "/data/" in name]
-        extern = [n for n in names if n.endswith(".json") and not n.endswith(("_metadata.json", "weights_config.json"))]
-        nodes = [node["node"] for name in extern for node in json.loads(archive.read(name)).get("nodes", [])]
+    try:
+        with named(path), zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if "/data/" in name]
+            lists = [
+                n for n in names if n.endswith(".json") and not n.endswith(("_metadata.json", "weights_config.json"))
+            ]
+            nodes = [node["node"] for name in lists for node in json.loads(archive.read(name)).get("nodes", [])]
+    except zipfile.BadZipFile as error:
+        raise OSError(errno.EIO, f"the package can't be read back ({error})", str(path)) from error
     if nodes:
         operators = sorted({node["target"] for node in nodes})
         raise ValueError(f"{operators} have no C interface in torch {torch.__version__}: use other operators for them")
