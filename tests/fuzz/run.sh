@@ -24,7 +24,7 @@ for target in $targets; do
     corpus=tests/fuzz/corpus/$target
     program=(build/fuzz/"$target")
     if [ "$target" = inspect_file ]; then
-        "$python" -m pip install --quiet atheris
+        "$python" -c "import atheris" 2>/dev/null || "$python" -m pip install --quiet atheris
         corpus=tests/fuzz/corpus/model_file
         program=("$python" tests/fuzz/inspect_file.py)
     fi
