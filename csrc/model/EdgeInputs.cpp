@@ -1,6 +1,7 @@
 #include "model/EdgeInputs.h"
 #include "model/Printable.h"
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -80,39 +81,43 @@ void EdgeInputs::pad(const double box[9]) {
 
 void EdgeInputs::set(const HostNeighbors& list, const double box[9]) {
     resize(list.getNumEdges(), list.getNumCandidates());
-    indexDtype == DType::Int64 ? fill<int64_t>(list, box) : fill<int32_t>(list, box);
+    indexDtype == DType::Int64 ? fill<int64_t>(list) : fill<int32_t>(list);
     pad(box);
 }
 
 template <class Index>
-void EdgeInputs::fill(const HostNeighbors& list, const double* box) {
-    Index *center = reinterpret_cast<Index*>(edges.data()), *neighbor = center + numPassed;
-    list.forEach([&](int i, int j, const int*) {
-        *center++ = i;
-        *neighbor++ = j;
-    });
-    if (!takesShifts)
-        return;
+void EdgeInputs::fill(const HostNeighbors& list) {
     if (shiftDtype == DType::Float64)
-        fillShifts<Index, double>(list, box);
+        fillWithShifts<Index, double>(list);
     else if (shiftDtype == DType::Float32)
-        fillShifts<Index, float>(list, box);
+        fillWithShifts<Index, float>(list);
     else
-        fillShifts<Index, Index>(list, box);
+        fillWithShifts<Index, Index>(list);
 }
 
 template <class Index, class Shift>
-void EdgeInputs::fillShifts(const HostNeighbors& list, const double* box) {
+void EdgeInputs::fillWithShifts(const HostNeighbors& list) {
+    Index *center = reinterpret_cast<Index*>(edges.data()), *neighbor = center + numPassed;
     Shift* shift = reinterpret_cast<Shift*>(shifts.data());
-    const bool isPeriodic = list.getOptions().periodic;
-    list.forEach([&](int, int, const int cell[3]) {
-        for (int axis = 0; axis < 3; axis++)
-            if (!cartesian)
-                *shift++ = static_cast<Shift>(cell[axis]);
-            else
-                *shift++ = static_cast<Shift>(
-                    isPeriodic ? cell[0] * box[axis] + cell[1] * box[3 + axis] + cell[2] * box[6 + axis] : 0);
-    });
+    const auto fillWith = [&](auto writeShift) {
+        list.forEach([&](int i, int j, int cell) {
+            *center++ = i;
+            *neighbor++ = j;
+            writeShift(cell);
+        });
+    };
+    const auto copy = [&](const auto& values) {
+        for (const auto value : values)
+            *shift++ = static_cast<Shift>(value);
+    };
+    if (!takesShifts)
+        fillWith([](int) {});
+    else if (!cartesian)
+        fillWith([&](int cell) { copy(list.getCell(cell)); });
+    else if (list.getOptions().periodic)
+        fillWith([&](int cell) { copy(list.getShift(cell)); });
+    else
+        fillWith([&](int) { copy(std::array<Shift, 3>{}); });
 }
 
 void EdgeInputs::set(int64_t count, const void* centers, const void* neighbors, const void* newShifts,

@@ -38,9 +38,9 @@ private:
     void resize(int64_t count, int64_t most);
     void pad(const double box[9]);
     template <class Index>
-    void fill(const HostNeighbors& list, const double* box);
+    void fill(const HostNeighbors& list);
     template <class Index, class Shift>
-    void fillShifts(const HostNeighbors& list, const double* box);
+    void fillWithShifts(const HostNeighbors& list);
 
     const double cutoff;
     const std::string lengthUnit;

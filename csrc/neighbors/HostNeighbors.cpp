@@ -7,12 +7,7 @@ namespace {
 
 /** Rounding must not lose a candidate. */
 constexpr double margin = 1 + 1e-6;
-
-void displace(double r[3], const int cell[3], const double* box) {
-    r[0] += cell[0] * box[0] + cell[1] * box[3] + cell[2] * box[6];
-    r[1] += cell[1] * box[4] + cell[2] * box[7];
-    r[2] += cell[2] * box[8];
-}
+constexpr int unknown = -1;
 
 double square(const double r[3]) {
     return r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
@@ -32,6 +27,8 @@ void HostNeighbors::update(const Real* newPositions, int n, const double newBox[
     std::copy_n(newBox, 9, box.begin());
     if (!candidatesHold())
         findCandidates();
+    if (options.periodic)
+        findShifts();
     options.periodic ? filter<true>() : filter<false>();
     isFiltered = true;
 }
@@ -59,9 +56,12 @@ void HostNeighbors::findCandidates() {
     grid.sort(positions.data(), n, NeighborBins::choose(options, range, n, box.data()), options.periodic);
     candidates.clear();
     candidatesOf.resize(n);
-    grid.forEachBin([&](int begin, int end, const std::vector<CellGrid::Near>& near) {
+    cells.clear();
+    numbers.clear();
+    grid.forEachBin([&](int begin, int end, const std::vector<CellGrid::Near>& bins) {
+        findNear(bins);
         for (int place = begin; place < end; place++)
-            findCandidatesOf(place, near);
+            findCandidatesOf(place);
     });
     edges.resize(candidates.size());
     edgesBegin.assign(n + 1, 0);
@@ -71,42 +71,74 @@ void HostNeighbors::findCandidates() {
     numBuilds++;
 }
 
-/** Neighbor and bin make up a key that sorts like neighbor and cell. */
-void HostNeighbors::findCandidatesOf(int place, const std::vector<CellGrid::Near>& near) {
+/** Sorted for all centers in a bin at once; images of one particle stand in ascending order already. */
+void HostNeighbors::findNear(const std::vector<CellGrid::Near>& bins) {
+    near.clear();
+    for (const CellGrid::Near& bin : bins)
+        for (int place = bin.begin; place < bin.end; place++) {
+            const std::array<double, 3>& x = grid.getPosition(place);
+            near.push_back({grid.getParticle(place),
+                            bin.cell,
+                            {x[0] + bin.shift[0], x[1] + bin.shift[1], x[2] + bin.shift[2]},
+                            unknown});
+        }
+    std::stable_sort(near.begin(), near.end(), [](const Near& a, const Near& b) { return a.particle < b.particle; });
+    within.resize(std::max(within.size(), near.size() + 1));
+}
+
+void HostNeighbors::findCandidatesOf(int place) {
     const double range = margin * (options.cutoff + options.skin), limit = range * range;
     const std::array<double, 3>& x = grid.getPosition(place);
-    size_t count = 0, room = 0;
-    for (const CellGrid::Near& bin : near)
-        room += bin.end - bin.begin;
-    keys.resize(std::max(keys.size(), room + 1));
-    for (size_t b = 0; b < near.size(); b++)
-        for (int other = near[b].begin; other < near[b].end; other++) {
-            const std::array<double, 3>& y = grid.getPosition(other);
-            double r[3];
-            for (int axis = 0; axis < 3; axis++)
-                r[axis] = y[axis] + near[b].shift[axis] - x[axis];
-            keys[count] = static_cast<uint64_t>(grid.getParticle(other)) << 32 | b;
-            count += square(r) < limit;
-        }
-    std::sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(count));
+    size_t count = 0;
+    for (size_t k = 0; k < near.size(); k++) {
+        const std::array<double, 3>& y = near[k].position;
+        const double r[3] = {y[0] - x[0], y[1] - x[1], y[2] - x[2]};
+        within[count] = k;
+        count += square(r) < limit; // no branch, which would be guessed wrong
+    }
     const int center = grid.getParticle(place);
-    const std::array<int, 3>& home = grid.getCell(center);
+    useHome(grid.getCell(center));
     const size_t first = candidates.size();
     for (size_t k = 0; k < count; k++) {
-        const int neighbor = static_cast<int>(keys[k] >> 32);
-        const std::array<int, 3>&image = near[keys[k] & 0xffffffff].cell, &away = grid.getCell(neighbor);
-        if (isWanted(center, neighbor, image))
-            candidates.push_back(
-                {neighbor, {image[0] + home[0] - away[0], image[1] + home[1] - away[1], image[2] + home[2] - away[2]}});
+        Near& neighbor = near[within[k]];
+        if (isWanted(center, neighbor))
+            candidates.push_back({neighbor.particle, cellOf(neighbor)});
     }
     candidatesOf[center] = {first, static_cast<uint32_t>(candidates.size() - first)};
 }
 
-bool HostNeighbors::isWanted(int center, int neighbor, const std::array<int, 3>& image) const {
-    if (center != neighbor)
-        return options.full || center < neighbor;
+bool HostNeighbors::isWanted(int center, const Near& neighbor) const {
+    if (center != neighbor.particle)
+        return options.full || center < neighbor.particle;
     constexpr std::array<int, 3> none{};
-    return options.full ? image != none : image > none;
+    return options.full ? neighbor.image != none : neighbor.image > none;
+}
+
+void HostNeighbors::useHome(const std::array<int, 3>& newHome) {
+    if (home == newHome)
+        return;
+    home = newHome;
+    for (Near& neighbor : near)
+        neighbor.cell = unknown;
+}
+
+int HostNeighbors::cellOf(Near& neighbor) {
+    if (neighbor.cell != unknown)
+        return neighbor.cell;
+    const std::array<int, 3>&image = neighbor.image, &away = grid.getCell(neighbor.particle);
+    const std::array<int, 3> cell{image[0] + home[0] - away[0], image[1] + home[1] - away[1],
+                                  image[2] + home[2] - away[2]};
+    const auto [place, isNew] = numbers.try_emplace(cell, static_cast<int>(cells.size()));
+    if (isNew)
+        cells.push_back(cell);
+    return neighbor.cell = place->second;
+}
+
+void HostNeighbors::findShifts() {
+    shifts.resize(cells.size());
+    for (size_t c = 0; c < cells.size(); c++)
+        for (int axis = 0; axis < 3; axis++)
+            shifts[c][axis] = cells[c][0] * box[axis] + cells[c][1] * box[3 + axis] + cells[c][2] * box[6 + axis];
 }
 
 template <bool periodic>
@@ -123,7 +155,8 @@ void HostNeighbors::filter() {
             const double* xj = &positions[3 * static_cast<size_t>(candidate->neighbor)];
             double r[3] = {xj[0] - xi[0], xj[1] - xi[1], xj[2] - xi[2]};
             if constexpr (periodic)
-                displace(r, candidate->cell, box.data());
+                for (int axis = 0; axis < 3; axis++)
+                    r[axis] += shifts[candidate->cell][axis];
             edges[count] = k;
             count += square(r) < limit; // no branch, which would be guessed wrong
         }

@@ -6,6 +6,7 @@
 #include "openmmnnp/ModelSpec.h"
 #include <array>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 namespace openmmnnp {
@@ -39,7 +40,7 @@ public:
     int64_t getNumCandidates() const {
         return static_cast<int64_t>(candidates.size());
     }
-    /** Call visit(center, neighbor, const int cell[3]) for each edge, in order. */
+    /** Call visit(center, neighbor, cell) for each edge, in order. */
     template <class Visit>
     void forEach(Visit visit) const {
         for (size_t i = 0; i + 1 < edgesBegin.size(); i++)
@@ -48,6 +49,14 @@ public:
                 visit(static_cast<int>(i), edge.neighbor, edge.cell);
             }
     }
+    /** By how many box vectors the neighbors of a cell are displaced. */
+    const std::array<int, 3>& getCell(int cell) const {
+        return cells[cell];
+    }
+    /** The same as a length; none without a box. */
+    const std::array<double, 3>& getShift(int cell) const {
+        return shifts[cell];
+    }
     /** How often candidates were found. */
     long long getNumBuilds() const {
         return numBuilds;
@@ -55,17 +64,27 @@ public:
 
 private:
     struct Candidate {
-        int neighbor;
-        int cell[3];
+        int neighbor, cell;
     };
     struct Range {
         size_t begin;
         uint32_t count;
     };
+    /** A particle near a bin, or an image of it. */
+    struct Near {
+        int particle;
+        std::array<int, 3> image;
+        std::array<double, 3> position;
+        int cell; // for centers of `home`, or unknown
+    };
     bool candidatesHold() const;
     void findCandidates();
-    void findCandidatesOf(int place, const std::vector<CellGrid::Near>& near);
-    bool isWanted(int center, int neighbor, const std::array<int, 3>& image) const;
+    void findNear(const std::vector<CellGrid::Near>& bins);
+    void findCandidatesOf(int place);
+    void useHome(const std::array<int, 3>& newHome);
+    int cellOf(Near& neighbor);
+    bool isWanted(int center, const Near& neighbor) const;
+    void findShifts();
     template <bool periodic>
     void filter();
 
@@ -74,11 +93,16 @@ private:
     std::array<double, 9> box{}, builtBox{};
     bool isBuilt = false, isFiltered = false;
     CellGrid grid;
-    std::vector<Candidate> candidates; // of each center sorted by neighbor and cell
-    std::vector<Range> candidatesOf;   // [n]
-    std::vector<uint64_t> keys;        // of one center
-    std::vector<uint32_t> edges;       // which of their center's candidates they are
-    std::vector<size_t> edgesBegin;    // [n+1]
+    std::vector<Candidate> candidates;         // of each center sorted by neighbor and cell
+    std::vector<Range> candidatesOf;           // [n]
+    std::vector<std::array<int, 3>> cells;     // that candidates are in, in no order
+    std::vector<std::array<double, 3>> shifts; // the same as lengths
+    std::map<std::array<int, 3>, int> numbers; // of the cells
+    std::vector<uint32_t> edges;               // which of their center's candidates they are
+    std::vector<size_t> edgesBegin;            // [n+1]
+    std::vector<Near> near;                    // a bin, sorted like candidates
+    std::array<int, 3> home{};
+    std::vector<size_t> within; // range of a center: places in `near`
     long long numBuilds = 0;
 };
 

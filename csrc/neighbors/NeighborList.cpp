@@ -59,11 +59,11 @@ int64_t NeighborList::getNumEdges() const {
 void NeighborList::copy(int64_t* edges, int64_t* cells) const {
     int64_t *center = edges, *neighbor = edges + getNumEdges();
     if (list)
-        list->forEach([&](int i, int j, const int cell[3]) {
+        list->forEach([&](int i, int j, int cell) {
             *center++ = i;
             *neighbor++ = j;
-            for (int axis = 0; axis < 3; axis++)
-                *cells++ = cell[axis];
+            for (const int number : list->getCell(cell))
+                *cells++ = number;
         });
 }
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "python"))
 from package_contents import problems  # noqa: E402
 
 OPENMM = "openmm>=8.6,<8.7"
+PEERS = {"openmmml": "1.8", "openmmtorch": "1.5"}
 INSTALL_OPENMM = 'run pip install "openmm==8.6.*"'
 INSTALL_TORCH = 'run pip install "torch>=2.11,<2.16"'
 LARGEST_WHEEL = 20  # MB
@@ -112,7 +113,7 @@ class Matrix:
 
     def evaluate_with_peer(self, environment: Environment, peer: str, modules: str, *models: str) -> str:
         """The same with another package, where that can be imported at all."""
-        environment.pip("install", "--no-deps", peer)
+        environment.pip("install", "--no-deps", f"{peer}=={PEERS[peer]}")
         try:
             run(environment.python, "-c", f"import torch, openmm, {peer}")
         except Failure as failure:
@@ -146,7 +147,7 @@ class Matrix:
         for order in itertools.permutations(("openmm", "torch", "openmmnnp")):
             modules = ",".join(order)
             self.case(f"torch {torch}: import {modules}", lambda m=modules: self.evaluate(environment, m, *models))
-        for peer in ("openmmml", "openmmtorch"):
+        for peer in PEERS:
             for modules in (f"{peer},openmmnnp", f"openmmnnp,{peer}"):
                 self.case(
                     f"torch {torch}: import {modules}",
