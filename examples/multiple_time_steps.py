@@ -212,7 +212,7 @@ def plot(path, runs):
     pyplot.close(figure)
 
 
-def main(out, model=TYK2 / "ejm_31.pt", picoseconds=10.0, inner=0.5, substeps=(2, 4), rounds=7, seed=1):
+def main(out, model=TYK2 / "ejm_31.pt", picoseconds=10.0, inner=0.5, substeps=(2, 3), rounds=7, seed=1):
     """Run all of it; returns (and writes to ``summary.json``) a row for each scheme."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -254,7 +254,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default=TYK2 / "ejm_31.pt", help="potential of the ligand, .pt or .pt2")
     parser.add_argument("--picoseconds", default=10.0, type=float, help="length of each NVE run [%(default)s]")
     parser.add_argument("--inner", default=0.5, type=float, help="inner step, fs [%(default)s]")
-    parser.add_argument("--substeps", default=[2, 4], type=int, nargs="+", help="inner steps in an outer [2 4]")
+    parser.add_argument("--substeps", default=[2, 3], type=int, nargs="+", help="inner steps in an outer [2 3]")
     parser.add_argument("--rounds", default=7, type=int, help="of the interleaved timing [%(default)s]")
     parser.add_argument("--seed", default=1, type=int, help="of velocities and equilibration [%(default)s]")
     print(table(main(**vars(parser.parse_args()))))
