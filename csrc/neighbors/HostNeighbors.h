@@ -40,7 +40,7 @@ public:
     int64_t getNumCandidates() const {
         return static_cast<int64_t>(candidates.size());
     }
-    /** Call visit(center, neighbor, cell) for each edge, in order. */
+    /** Call visit(center, neighbor, cell) for each edge, in order; the cell is a number for getCell and getShift. */
     template <class Visit>
     void forEach(Visit visit) const {
         for (size_t i = 0; i + 1 < edgesBegin.size(); i++)
@@ -53,7 +53,7 @@ public:
     const std::array<int, 3>& getCell(int cell) const {
         return cells[cell];
     }
-    /** The same as a length; none without a box. */
+    /** The same as a length; with a box only. */
     const std::array<double, 3>& getShift(int cell) const {
         return shifts[cell];
     }
