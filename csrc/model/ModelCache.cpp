@@ -1,5 +1,6 @@
 #include "model/ModelCache.h"
 #include "model/AotiModel.h"
+#include "model/FreedMemory.h"
 #include "model/NativeCode.h"
 #include "model/References.h"
 #include "model/TorchScriptLibrary.h"
@@ -22,6 +23,8 @@ std::string cacheKey(const ModelFile& file, const LoadOptions& options) {
 }
 
 std::shared_ptr<Model> load(const ModelFile& file, const LoadOptions& options) {
+    if (!ModelDevice::parse(options.device).isCuda)
+        keepFreedMemory();
     std::shared_ptr<Model> model;
     if (file.getFormat() == ModelFile::Format::AotInductor) {
         admitNativeCode(file);
