@@ -28,8 +28,10 @@ from openmmnnp.spec import ENERGY_UNITS, LENGTH_UNITS
 
 FORMATS = {".pt": "pt", ".pt2": "pt2", ".pt2, energy entry": "pt2-energy"}
 BARE = {"bare .pt2, C++ loop": "pt2", "bare .pt, C++ loop": "pt"}
+IN_TURN = "bare .pt2 and MM step in turn"
 EAGER = "bare, eager, Python loop"
 NONE = "no model"
+FRAMES = 16  # of a bare model
 
 
 class Unavailable(Exception):
@@ -48,6 +50,7 @@ class Bench:
 
     folder: Path
     peer: Peer | None = None
+    frames: int = FRAMES
 
     def with_own_list(self, subject: Subject, potential: Potential) -> tuple[Path, bool]:
         """The model with openmm-torch's contract, and whether it takes the box."""
@@ -219,10 +222,10 @@ def open_session(
 ) -> Runs:
     """A backend's Session, or the bare model. Raises Unavailable."""
     if name in BARE:
-        x, _, box = subject.start
-        inputs = potential.inputs(subject.numbers, x[subject.indices], subject.box(box))
-        tensors = list(potential.evaluator().tensors(inputs).values())
-        return BareLoop(potential.files[BARE[name]], tensors, bench.folder / "cpp")
+        return bare_loop(name, subject, potential, bench)
+    if name == IN_TURN:
+        alone = Session(make_system(NONE, subject, potential), platform, STEP, subject.start, mode)
+        return InTurn(bare_loop("bare .pt2, C++ loop", subject, potential, bench), alone)
     if name == EAGER:
         return EagerLoop(subject, potential)
     if name == "openmm-torch":
@@ -232,6 +235,29 @@ def open_session(
         xml = openmm.XmlSerializer.serialize(subject.system)
         return bench.peer.session(xml, path, box, platform, STEP, subject.start, mode)
     return Session(make_system(name, subject, potential), platform, STEP, subject.start, mode)
+
+
+def bare_loop(name: str, subject: Subject, potential: Potential, bench: Bench) -> BareLoop:
+    evaluator, frames = potential.evaluator(), []
+    for x, box in subject.frames(bench.frames):
+        inputs = potential.inputs(subject.numbers, x, subject.box(box))
+        frames.append(list(evaluator.tensors(inputs).values()))
+    return BareLoop(potential.files[BARE[name]], frames, bench.folder / "cpp")
+
+
+class InTurn:
+    """The bare model once, a step of the System without it, and so on: each finds the caches as the other left them."""
+
+    def __init__(self, loop: BareLoop, alone: Session) -> None:
+        self.loop, self.alone = loop, alone
+
+    def run(self, steps: int) -> float:
+        evaluate, step = self.loop.run, self.alone.run
+        start = time.perf_counter()
+        for _ in range(steps):
+            evaluate(1)
+            step(1)
+        return time.perf_counter() - start
 
 
 class EagerLoop:
@@ -270,7 +296,7 @@ def _three_steps(name: str, subject: Subject, potential: Potential, platform: st
     torch.set_num_threads(1)
 
     def work() -> None:
-        session = open_session(name, subject, potential, platform, Bench(folder))
+        session = open_session(name, subject, potential, platform, Bench(folder, frames=1))
         for _ in range(3):
             session.run(1)
 

@@ -1,4 +1,4 @@
-"""A model by itself: in a C++ loop with torch's own interfaces, the same inputs again and again."""
+"""A model by itself: in a C++ loop with torch's own interfaces, over inputs that were made before."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def library(folder: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(folder / "libbare_loop.so"))
     loaded.bareLoopOpen.restype = ctypes.c_void_p
     loaded.bareLoopRun.restype = ctypes.c_double
+    loaded.bareLoopAddFrame.argtypes = [ctypes.c_void_p]
     loaded.bareLoopGive.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
     loaded.bareLoopRun.argtypes = [ctypes.c_void_p, ctypes.c_int]
     loaded.bareLoopClose.argtypes = [ctypes.c_void_p]
@@ -32,15 +33,16 @@ def library(folder: Path) -> ctypes.CDLL:
 
 
 class BareLoop:
-    """A .pt or .pt2 with its inputs, positions first."""
+    """A .pt or .pt2 with frames that take turns, each with its inputs, positions first."""
 
-    def __init__(self, path: Path, inputs: list[Tensor], folder: Path) -> None:
+    def __init__(self, path: Path, frames: list[list[Tensor]], folder: Path) -> None:
         self.library = library(folder)
         self.loop = self.library.bareLoopOpen(str(path).encode())
-        for x in inputs:
-            x = x.contiguous()
-            sizes = (ctypes.c_int64 * x.dim())(*x.shape)
-            self.library.bareLoopGive(self.loop, x.data_ptr(), DTYPES.index(str(x.dtype)), sizes, x.dim())
+        for inputs in frames:
+            self.library.bareLoopAddFrame(self.loop)
+            for x in (tensor.contiguous() for tensor in inputs):
+                sizes = (ctypes.c_int64 * x.dim())(*x.shape)
+                self.library.bareLoopGive(self.loop, x.data_ptr(), DTYPES.index(str(x.dtype)), sizes, x.dim())
 
     def run(self, evaluations: int) -> float:
         """Seconds for as many energies with forces."""

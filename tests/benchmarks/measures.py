@@ -17,6 +17,7 @@ from backends import (
     BARE,
     EAGER,
     FORMATS,
+    IN_TURN,
     NONE,
     Bench,
     Unavailable,
@@ -39,7 +40,7 @@ import openmmnnp
 
 ROUNDS, LEAST_BLOCK = 11, 0.03  # rounds at least; seconds of a block at least
 FEW, PATIENCE = 3, 4  # rounds where so many times the seconds are over
-ALONE = (*BARE, EAGER)
+ALONE = (*BARE, IN_TURN, EAGER)
 CONTROL, LAMBDA = "PythonForce", "lambda_interpolate"
 Row = dict[str, Any]
 Sessions = dict[str, Any]
@@ -137,6 +138,8 @@ def step(case: Case, platform: str, potential: Potential, bench: Bench) -> list[
     for form, bare in ((".pt2", "bare .pt2, C++ loop"), (".pt", "bare .pt, C++ loop")):
         if form in times and bare in times and NONE in times:
             by_name[form]["over_parts"] = summary(times[form] / (times[bare] + times[NONE]))
+    if ".pt2" in times and IN_TURN in times:
+        by_name[".pt2"]["over_turns"] = summary(times[".pt2"] / times[IN_TURN])
     return rows
 
 

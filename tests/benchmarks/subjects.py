@@ -53,6 +53,22 @@ class Subject:
         """What the model sees of these box vectors."""
         return vectors if self.periodic else None
 
+    def frames(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Positions [n, 3] of the model's particles and box [3, 3], in nm: the start, and the steps without it."""
+        context = openmm.Context(
+            copy.deepcopy(self.system), openmm.VerletIntegrator(STEP), openmm.Platform.getPlatformByName("CPU")
+        )
+        positions, velocities, box = self.start
+        context.setPeriodicBoxVectors(*box)
+        context.setPositions(positions)
+        context.setVelocities(velocities)
+        found = [(positions[self.indices], box)]
+        while len(found) < count:
+            context.getIntegrator().step(1)
+            x = context.getState(positions=True).getPositions(asNumpy=True)._value
+            found.append((x[self.indices], box))
+        return found
+
 
 def equilibrated(system: openmm.System, positions: unit.Quantity, steps: int, step: float = 0.001) -> Start:
     """After a minimization and Langevin dynamics at 300 K."""

@@ -1,6 +1,7 @@
 /**
  * A model in a bare C++ loop with torch's own interfaces: what MD with the same model is measured against.
- * Its inputs are given once, positions [n][3] first; energy and forces come out of each evaluation.
+ * It is given frames before, each with its inputs, positions [n][3] first.  They take turns, as no two steps of MD have
+ * the same numbers, and a processor learns those that are repeated.  Energy and forces come out of each evaluation.
  */
 #include <chrono>
 #include <memory>
@@ -16,7 +17,8 @@ namespace {
 struct BareLoop {
     std::unique_ptr<torch::inductor::AOTIModelPackageLoader> package;
     torch::jit::Module module;
-    std::vector<torch::Tensor> inputs;
+    std::vector<std::vector<torch::Tensor>> frames;
+    size_t turn = 0;
     double checksum = 0;
 
     explicit BareLoop(const std::string& path) {
@@ -32,6 +34,7 @@ struct BareLoop {
     }
 
     void evaluate() {
+        const std::vector<torch::Tensor>& inputs = frames[turn++ % frames.size()];
         if (package) {
             checksum += package->run(inputs)[0].item<double>();
             return;
@@ -55,12 +58,16 @@ __attribute__((visibility("default"))) void* bareLoopOpen(const char* path) {
     return new BareLoop(path);
 }
 
-/** The next input: a copy of numbers of a dtype (0: float32, 1: float64, 2: int64, 3: int32) with these sizes. */
+__attribute__((visibility("default"))) void bareLoopAddFrame(void* loop) {
+    static_cast<BareLoop*>(loop)->frames.emplace_back();
+}
+
+/** The next input of the last frame: a copy of numbers of a dtype (0: float32, 1: float64, 2: int64, 3: int32). */
 __attribute__((visibility("default"))) void bareLoopGive(void* loop, void* data, int dtype, const int64_t* sizes,
                                                          int dimensions) {
     const torch::ScalarType types[] = {torch::kFloat32, torch::kFloat64, torch::kInt64, torch::kInt32};
     const torch::IntArrayRef shape(sizes, dimensions);
-    static_cast<BareLoop*>(loop)->inputs.push_back(torch::from_blob(data, shape, types[dtype]).clone());
+    static_cast<BareLoop*>(loop)->frames.back().push_back(torch::from_blob(data, shape, types[dtype]).clone());
 }
 
 __attribute__((visibility("default"))) void bareLoopClose(void* loop) {
