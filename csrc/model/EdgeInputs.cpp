@@ -99,25 +99,22 @@ template <class Index, class Shift>
 void EdgeInputs::fillWithShifts(const HostNeighbors& list) {
     Index *center = reinterpret_cast<Index*>(edges.data()), *neighbor = center + numPassed;
     Shift* shift = reinterpret_cast<Shift*>(shifts.data());
-    const auto fillWith = [&](auto writeShift) {
-        list.forEach([&](int i, int j, int cell) {
+    const auto fillWith = [&](auto shiftOf) {
+        list.forEach([&](int i, int j, int image) {
             *center++ = i;
             *neighbor++ = j;
-            writeShift(cell);
+            for (const auto value : shiftOf(i, j, image))
+                *shift++ = static_cast<Shift>(value);
         });
     };
-    const auto copy = [&](const auto& values) {
-        for (const auto value : values)
-            *shift++ = static_cast<Shift>(value);
-    };
     if (!takesShifts)
-        fillWith([](int) {});
+        fillWith([](int, int, int) { return std::array<Shift, 0>(); });
     else if (!cartesian)
-        fillWith([&](int cell) { copy(list.getCell(cell)); });
+        fillWith([&](int i, int j, int image) { return list.getCell(i, j, image); });
     else if (list.getOptions().periodic)
-        fillWith([&](int cell) { copy(list.getShift(cell)); });
+        fillWith([&](int i, int j, int image) { return list.getShift(i, j, image); });
     else
-        fillWith([&](int) { copy(std::array<Shift, 3>{}); });
+        fillWith([](int, int, int) { return std::array<Shift, 3>(); });
 }
 
 void EdgeInputs::set(int64_t count, const void* centers, const void* neighbors, const void* newShifts,

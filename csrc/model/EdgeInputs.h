@@ -18,7 +18,7 @@ class OPENMMNNP_EXPORT EdgeInputs {
 public:
     /** Throws ModelError if the spec asks for padding and takes no shifts. */
     explicit EdgeInputs(const ModelSpec& spec);
-    /** Take the edges of a list.  The rows of the box are its vectors; throws ModelError if there are too many. */
+    /** Take the edges of a list, and the box with which it was updated.  Throws ModelError if there are too many. */
     void set(const HostNeighbors& list, const double box[9]);
     /** Take edges in the model's own dtypes: centers and neighbors [count], shifts [count][3]. */
     void set(int64_t count, const void* centers, const void* neighbors, const void* shifts, const double box[9]);

@@ -8,7 +8,7 @@ namespace openmmnnp {
 
 namespace {
 
-constexpr int largestBlock = 256 << 20, freeEnd = 512 << 20;
+constexpr int largestBlock = 256 << 20, largestOfOldGlibc = 32 << 20, freeEnd = 512 << 20;
 
 bool isSetInEnvironment() {
     for (const char* name : {"MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"})
@@ -25,8 +25,8 @@ void keepFreedMemory() {
     std::call_once(once, [] {
         if (isSetInEnvironment())
             return;
-        mallopt(M_MMAP_THRESHOLD, largestBlock);
-        mallopt(M_TRIM_THRESHOLD, freeEnd);
+        if (mallopt(M_MMAP_THRESHOLD, largestBlock) || mallopt(M_MMAP_THRESHOLD, largestOfOldGlibc))
+            mallopt(M_TRIM_THRESHOLD, freeEnd);
     });
 }
 

@@ -7,7 +7,6 @@ namespace {
 
 /** Rounding must not lose a candidate. */
 constexpr double margin = 1 + 1e-6;
-constexpr int unknown = -1;
 
 double square(const double r[3]) {
     return r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
@@ -27,8 +26,6 @@ void HostNeighbors::update(const Real* newPositions, int n, const double newBox[
     std::copy_n(newBox, 9, box.begin());
     if (!candidatesHold())
         findCandidates();
-    if (options.periodic)
-        findShifts();
     options.periodic ? filter<true>() : filter<false>();
     isFiltered = true;
 }
@@ -51,18 +48,21 @@ bool HostNeighbors::candidatesHold() const {
 
 void HostNeighbors::findCandidates() {
     isBuilt = false;
+    edgesBegin.clear();
     const int n = static_cast<int>(positions.size() / 3);
     const double range = margin * (options.cutoff + options.skin);
     grid.sort(positions.data(), n, NeighborBins::choose(options, range, n, box.data()), options.periodic);
     candidates.clear();
     candidatesOf.resize(n);
-    cells.clear();
+    images.clear();
+    shifts.clear();
     numbers.clear();
     grid.forEachBin([&](int begin, int end, const std::vector<CellGrid::Near>& bins) {
         findNear(bins);
         for (int place = begin; place < end; place++)
             findCandidatesOf(place);
     });
+    findHomes();
     edges.resize(candidates.size());
     edgesBegin.assign(n + 1, 0);
     builtPositions = positions;
@@ -74,16 +74,27 @@ void HostNeighbors::findCandidates() {
 /** Sorted for all centers in a bin at once; images of one particle stand in ascending order already. */
 void HostNeighbors::findNear(const std::vector<CellGrid::Near>& bins) {
     near.clear();
-    for (const CellGrid::Near& bin : bins)
+    for (const CellGrid::Near& bin : bins) {
+        const int image = numberOf(bin);
         for (int place = bin.begin; place < bin.end; place++) {
             const std::array<double, 3>& x = grid.getPosition(place);
-            near.push_back({grid.getParticle(place),
-                            bin.cell,
-                            {x[0] + bin.shift[0], x[1] + bin.shift[1], x[2] + bin.shift[2]},
-                            unknown});
+            near.push_back(
+                {{grid.getParticle(place), image}, {x[0] + bin.shift[0], x[1] + bin.shift[1], x[2] + bin.shift[2]}});
         }
-    std::stable_sort(near.begin(), near.end(), [](const Near& a, const Near& b) { return a.particle < b.particle; });
+    }
+    std::stable_sort(near.begin(), near.end(),
+                     [](const Near& a, const Near& b) { return a.candidate.neighbor < b.candidate.neighbor; });
     within.resize(std::max(within.size(), near.size() + 1));
+}
+
+int HostNeighbors::numberOf(const CellGrid::Near& bin) {
+    const auto [place, isNew] = numbers.try_emplace(bin.cell, static_cast<int>(images.size()));
+    if (isNew) {
+        images.push_back(
+            {static_cast<double>(bin.cell[0]), static_cast<double>(bin.cell[1]), static_cast<double>(bin.cell[2])});
+        shifts.push_back(bin.shift);
+    }
+    return place->second;
 }
 
 void HostNeighbors::findCandidatesOf(int place) {
@@ -97,66 +108,56 @@ void HostNeighbors::findCandidatesOf(int place) {
         count += square(r) < limit; // no branch, which would be guessed wrong
     }
     const int center = grid.getParticle(place);
-    useHome(grid.getCell(center));
     const size_t first = candidates.size();
-    for (size_t k = 0; k < count; k++) {
-        Near& neighbor = near[within[k]];
-        if (isWanted(center, neighbor))
-            candidates.push_back({neighbor.particle, cellOf(neighbor)});
-    }
+    for (size_t k = 0; k < count; k++)
+        if (isWanted(center, near[within[k]].candidate))
+            candidates.push_back(near[within[k]].candidate);
     candidatesOf[center] = {first, static_cast<uint32_t>(candidates.size() - first)};
 }
 
-bool HostNeighbors::isWanted(int center, const Near& neighbor) const {
-    if (center != neighbor.particle)
-        return options.full || center < neighbor.particle;
-    constexpr std::array<int, 3> none{};
-    return options.full ? neighbor.image != none : neighbor.image > none;
+bool HostNeighbors::isWanted(int center, const Candidate& candidate) const {
+    if (center != candidate.neighbor)
+        return options.full || center < candidate.neighbor;
+    constexpr std::array<double, 3> none{};
+    const std::array<double, 3>& image = images[candidate.image];
+    return options.full ? image != none : image > none;
 }
 
-void HostNeighbors::useHome(const std::array<int, 3>& newHome) {
-    if (home == newHome)
-        return;
-    home = newHome;
-    for (Near& neighbor : near)
-        neighbor.cell = unknown;
-}
-
-int HostNeighbors::cellOf(Near& neighbor) {
-    if (neighbor.cell != unknown)
-        return neighbor.cell;
-    const std::array<int, 3>&image = neighbor.image, &away = grid.getCell(neighbor.particle);
-    const std::array<int, 3> cell{image[0] + home[0] - away[0], image[1] + home[1] - away[1],
-                                  image[2] + home[2] - away[2]};
-    const auto [place, isNew] = numbers.try_emplace(cell, static_cast<int>(cells.size()));
-    if (isNew)
-        cells.push_back(cell);
-    return neighbor.cell = place->second;
-}
-
-void HostNeighbors::findShifts() {
-    shifts.resize(cells.size());
-    for (size_t c = 0; c < cells.size(); c++)
+void HostNeighbors::findHomes() {
+    homes.resize(positions.size() / 3);
+    for (size_t i = 0; i < homes.size(); i++)
         for (int axis = 0; axis < 3; axis++)
-            shifts[c][axis] = cells[c][0] * box[axis] + cells[c][1] * box[3 + axis] + cells[c][2] * box[6 + axis];
+            homes[i][axis] = grid.getCell(static_cast<int>(i))[axis];
+}
+
+void HostNeighbors::wrap() {
+    wrapped.resize(positions.size());
+    for (size_t i = 0; i < homes.size(); i++) {
+        const std::array<double, 3> length = findLength(homes[i]);
+        for (int axis = 0; axis < 3; axis++)
+            wrapped[3 * i + axis] = positions[3 * i + axis] - length[axis];
+    }
 }
 
 template <bool periodic>
 void HostNeighbors::filter() {
     const double limit = options.cutoff * options.cutoff;
     const size_t n = positions.size() / 3;
+    if constexpr (periodic)
+        wrap();
+    const double* x = periodic ? wrapped.data() : positions.data();
     size_t count = 0;
     edgesBegin[0] = 0;
     for (size_t i = 0; i < n; i++) {
-        const double* xi = &positions[3 * i];
+        const double* xi = x + 3 * i;
         const Candidate* candidate = candidates.data() + candidatesOf[i].begin;
         const uint32_t total = candidatesOf[i].count;
         for (uint32_t k = 0; k < total; k++, candidate++) {
-            const double* xj = &positions[3 * static_cast<size_t>(candidate->neighbor)];
+            const double* xj = x + 3 * static_cast<size_t>(candidate->neighbor);
             double r[3] = {xj[0] - xi[0], xj[1] - xi[1], xj[2] - xi[2]};
             if constexpr (periodic)
                 for (int axis = 0; axis < 3; axis++)
-                    r[axis] += shifts[candidate->cell][axis];
+                    r[axis] += shifts[candidate->image][axis];
             edges[count] = k;
             count += square(r) < limit; // no branch, which would be guessed wrong
         }

@@ -40,22 +40,23 @@ public:
     int64_t getNumCandidates() const {
         return static_cast<int64_t>(candidates.size());
     }
-    /** Call visit(center, neighbor, cell) for each edge, in order; the cell is a number for getCell and getShift. */
+    /** Call visit(center, neighbor, image) for each edge, in order; the image is a number for getCell and getShift. */
     template <class Visit>
     void forEach(Visit visit) const {
         for (size_t i = 0; i + 1 < edgesBegin.size(); i++)
             for (size_t e = edgesBegin[i]; e < edgesBegin[i + 1]; e++) {
                 const Candidate& edge = candidates[candidatesOf[i].begin + edges[e]];
-                visit(static_cast<int>(i), edge.neighbor, edge.cell);
+                visit(static_cast<int>(i), edge.neighbor, edge.image);
             }
     }
-    /** By how many box vectors the neighbors of a cell are displaced. */
-    const std::array<int, 3>& getCell(int cell) const {
-        return cells[cell];
+    /** By how many box vectors the neighbor of an edge is displaced: whole numbers. */
+    std::array<double, 3> getCell(int center, int neighbor, int image) const {
+        const std::array<double, 3>&home = homes[center], &away = homes[neighbor], &cell = images[image];
+        return {cell[0] + home[0] - away[0], cell[1] + home[1] - away[1], cell[2] + home[2] - away[2]};
     }
-    /** The same as a length; with a box only. */
-    const std::array<double, 3>& getShift(int cell) const {
-        return shifts[cell];
+    /** The same in the unit of the positions, with the same bits whenever candidates were found. */
+    std::array<double, 3> getShift(int center, int neighbor, int image) const {
+        return findLength(getCell(center, neighbor, image));
     }
     /** How often candidates were found. */
     long long getNumBuilds() const {
@@ -63,28 +64,32 @@ public:
     }
 
 private:
+    /** With both particles put into the first box, the neighbor is the image with this number. */
     struct Candidate {
-        int neighbor, cell;
+        int neighbor, image;
     };
     struct Range {
         size_t begin;
         uint32_t count;
     };
-    /** A particle near a bin, or an image of it. */
+    /** A particle near a bin, as an image. */
     struct Near {
-        int particle;
-        std::array<int, 3> image;
+        Candidate candidate;
         std::array<double, 3> position;
-        int cell; // for centers of `home`, or unknown
     };
     bool candidatesHold() const;
     void findCandidates();
     void findNear(const std::vector<CellGrid::Near>& bins);
     void findCandidatesOf(int place);
-    void useHome(const std::array<int, 3>& newHome);
-    int cellOf(Near& neighbor);
-    bool isWanted(int center, const Near& neighbor) const;
-    void findShifts();
+    int numberOf(const CellGrid::Near& bin);
+    bool isWanted(int center, const Candidate& candidate) const;
+    void findHomes();
+    void wrap();
+    /** The box is in OpenMM's reduced form. */
+    std::array<double, 3> findLength(const std::array<double, 3>& cell) const {
+        return {cell[0] * box[0] + cell[1] * box[3] + cell[2] * box[6], cell[1] * box[4] + cell[2] * box[7],
+                cell[2] * box[8]};
+    }
     template <bool periodic>
     void filter();
 
@@ -92,17 +97,18 @@ private:
     std::vector<double> positions, builtPositions; // [n][3]
     std::array<double, 9> box{}, builtBox{};
     bool isBuilt = false, isFiltered = false;
-    CellGrid grid;
+    CellGrid grid;                             // as of the candidates, like all that follows
     std::vector<Candidate> candidates;         // of each center sorted by neighbor and cell
     std::vector<Range> candidatesOf;           // [n]
-    std::vector<std::array<int, 3>> cells;     // that candidates are in, in no order
+    std::vector<std::array<double, 3>> images; // in boxes
     std::vector<std::array<double, 3>> shifts; // the same as lengths
-    std::map<std::array<int, 3>, int> numbers; // of the cells
+    std::map<std::array<int, 3>, int> numbers; // of images
+    std::vector<std::array<double, 3>> homes;  // [n]: the box in which a particle is, whole numbers
+    std::vector<double> wrapped;               // [n][3]: positions in the first box
     std::vector<uint32_t> edges;               // which of their center's candidates they are
     std::vector<size_t> edgesBegin;            // [n+1]
-    std::vector<Near> near;                    // a bin, sorted like candidates
-    std::array<int, 3> home{};
-    std::vector<size_t> within; // range of a center: places in `near`
+    std::vector<Near> near;                    // what is near one bin, sorted by particle and image
+    std::vector<size_t> within;                // range of a center: places in `near`
     long long numBuilds = 0;
 };
 

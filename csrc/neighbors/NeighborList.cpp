@@ -59,11 +59,11 @@ int64_t NeighborList::getNumEdges() const {
 void NeighborList::copy(int64_t* edges, int64_t* cells) const {
     int64_t *center = edges, *neighbor = edges + getNumEdges();
     if (list)
-        list->forEach([&](int i, int j, int cell) {
+        list->forEach([&](int i, int j, int image) {
             *center++ = i;
             *neighbor++ = j;
-            for (const int number : list->getCell(cell))
-                *cells++ = number;
+            for (const double number : list->getCell(i, j, image))
+                *cells++ = static_cast<int64_t>(number);
         });
 }
 

@@ -86,8 +86,8 @@ def report(results: dict[str, Any]) -> str:
         f"model in float64 within {FORCE_ERROR:.0e} of their size; where it shows a drift (of the total energy in NVE, "
         f"per particle), only if that is not above PythonForce's within {ERRORS:.0f} standard errors. To a model "
         "in openmm-torch no edges are given: there message passing looks at all pairs. Bare models are given 16 "
-        "frames in turn, with their edges; in turn with an MM step, 2 us of Python are between. MiB: growth of a fresh "
-        "process."
+        "frames in turn, with their edges. Our setting of malloc serves all backends. MiB: growth of a fresh process, "
+        "where only ours has it."
     ]
     for name in dict.fromkeys(row["case"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["case"] == name]

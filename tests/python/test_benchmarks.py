@@ -27,7 +27,8 @@ SMALL = """
   system: dipeptide
   platforms: [CPU, nowhere]
   seconds: 0.5
-  backends: [.pt, PythonForce, openmm-torch, "bare, eager, Python loop", no model]
+  backends: [.pt, PythonForce, openmm-torch, .pt2, "bare .pt2, C++ loop", "bare .pt2 and MM step in turn",
+             "bare, eager, Python loop", no model]
 """
 
 
@@ -44,6 +45,7 @@ def test_a_small_run(tmp_path: Path) -> None:
     for name in (".pt", "PythonForce"):
         assert rows[name]["figure"]["median"] > rows["no model"]["figure"]["median"]
         assert rows[name]["force_error"] < 1e-5 and rows[name]["fault"] == ""
+    assert rows[".pt2"]["over_turns"]["low"] > 0
     assert rows[".pt"]["ratio"] == {"median": 1, "low": 1, "high": 1}
     assert report(results).rstrip() == (tmp_path / "b.md").read_text().rstrip()
 
@@ -87,6 +89,18 @@ def test_a_faulty_figure_is_not_shown() -> None:
     assert "| .pt | 1,234 (0.0123 - 12.3) | 1e-06 |" in table([row])
     assert "| .pt | does not count: forces are wrong |" in table([row | {"fault": "forces are wrong"}])
     assert "| .pt | not run: no such thing |" in table([row | {"missing": "no such thing"}])
+
+
+def test_md_beside_its_parts() -> None:
+    spread = {"median": 1.02, "low": 1.0, "high": 1.1}
+    row = {"case": "c", "backend": ".pt2", "platform": "CPU", "particles": 2, "unit": "ms"}
+    row |= {"figure": spread, "over_parts": spread}
+    results = {"machine": {"cores": 2, "processor": "P", "load": 0.1}, "versions": {}, "peer": None, "date": "today"}
+    text = report(results | {"rows": [row], "cases": {}})
+    each = "1.02 (1.00 - 1.10) times bare model plus MM step, each timed by itself."
+    assert f".pt2, CPU: MD takes {each}" in text
+    text = report(results | {"rows": [row | {"over_turns": spread | {"median": 0.99}}], "cases": {}})
+    assert f".pt2, CPU: MD takes 0.990 (1.00 - 1.10) times bare model and MM step in turn, {each}" in text
 
 
 def test_goals() -> None:
