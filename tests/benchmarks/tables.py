@@ -128,8 +128,11 @@ def _value(row: Row, key: str) -> float | None:
 
 def _sentence(goal: dict[str, Any], row: Row, value: float) -> str:
     word = "most" if "most" in goal else "least"
-    met = value <= goal[word] if word == "most" else value >= goal[word]
     size = f", {row['particles']:,d} particles" if "sizes" in goal else ""
+    found = row[goal["key"]]
+    if isinstance(found, dict) and "over" not in goal and found["high"] - found["low"] > goal[word]:
+        return f"Goal: {goal['text']}{size}, at {word} {goal[word]}: not resolved, the quartiles lie farther apart."
+    met = value <= goal[word] if word == "most" else value >= goal[word]
     return f"Goal: {goal['text']}{size}, at {word} {goal[word]}: {number(value)}, {'met' if met else 'not met'}."
 
 

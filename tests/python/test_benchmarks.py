@@ -114,6 +114,16 @@ def test_goals() -> None:
     assert goals({"goals": [goal | {"platform": "OpenCL"}]}, rows) == []
 
 
+def test_a_goal_within_the_noise() -> None:
+    figure = {"median": -3.0, "low": -20.0, "high": 15.0}
+    row = {"case": "c", "platform": "CPU", "particles": 2000, "unit": "us", "backend": ".pt2", "figure": figure}
+    goal = {"text": "glue", "backend": ".pt2", "key": "figure", "most": 10, "sizes": "all"}
+    said = goals({"goals": [goal]}, [row])
+    assert said == ["Goal: glue, 2,000 particles, at most 10: not resolved, the quartiles lie farther apart."]
+    row["figure"] = {"median": 3.0, "low": 1.0, "high": 5.0}
+    assert goals({"goals": [goal]}, [row]) == ["Goal: glue, 2,000 particles, at most 10: 3.00, met."]
+
+
 @pytest.mark.parametrize("wrong", ["speed: 3", "measure: warp"])
 def test_a_case_that_is_none(tmp_path: Path, wrong: str) -> None:
     path = tmp_path / "cases.yaml"
