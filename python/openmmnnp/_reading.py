@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["is_damage", "parse_json"]
 
-# NotImplementedError and RecursionError are RuntimeErrors.
+# A method of compression that zipfile lacks, and JSON that is nested too deeply, are RuntimeErrors too.
 _DAMAGE = (ValueError, zipfile.BadZipFile, zlib.error, EOFError, struct.error, OverflowError, RuntimeError)
 
 

@@ -129,11 +129,16 @@ def _value(row: Row, key: str) -> float | None:
 def _sentence(goal: dict[str, Any], row: Row, value: float) -> str:
     word = "most" if "most" in goal else "least"
     size = f", {row['particles']:,d} particles" if "sizes" in goal else ""
-    found = row[goal["key"]]
-    if isinstance(found, dict) and "over" not in goal and found["high"] - found["low"] > goal[word]:
-        return f"Goal: {goal['text']}{size}, at {word} {goal[word]}: not resolved, the quartiles lie farther apart."
     met = value <= goal[word] if word == "most" else value >= goal[word]
-    return f"Goal: {goal['text']}{size}, at {word} {goal[word]}: {number(value)}, {'met' if met else 'not met'}."
+    verdict = "not resolved" if _is_noise(row[goal["key"]], goal) else "met" if met else "not met"
+    return f"Goal: {goal['text']}{size}, at {word} {goal[word]}: {number(value)}, {verdict}."
+
+
+def _is_noise(figure: Any, goal: dict[str, Any]) -> bool:
+    """Do the quartiles lie farther apart than zero and the most that is allowed, and not both beyond that?"""
+    if "most" not in goal or "over" in goal or not isinstance(figure, dict):
+        return False
+    return figure["high"] - figure["low"] > goal["most"] >= figure["low"]
 
 
 def _over_parts(row: Row) -> str:

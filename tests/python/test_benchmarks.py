@@ -118,8 +118,9 @@ def test_a_goal_within_the_noise() -> None:
     figure = {"median": -3.0, "low": -20.0, "high": 15.0}
     row = {"case": "c", "platform": "CPU", "particles": 2000, "unit": "us", "backend": ".pt2", "figure": figure}
     goal = {"text": "glue", "backend": ".pt2", "key": "figure", "most": 10, "sizes": "all"}
-    said = goals({"goals": [goal]}, [row])
-    assert said == ["Goal: glue, 2,000 particles, at most 10: not resolved, the quartiles lie farther apart."]
+    assert goals({"goals": [goal]}, [row]) == ["Goal: glue, 2,000 particles, at most 10: -3.00, not resolved."]
+    row["figure"] = {"median": 30.0, "low": 11.0, "high": 50.0}
+    assert goals({"goals": [goal]}, [row]) == ["Goal: glue, 2,000 particles, at most 10: 30.0, not met."]
     row["figure"] = {"median": 3.0, "low": 1.0, "high": 5.0}
     assert goals({"goals": [goal]}, [row]) == ["Goal: glue, 2,000 particles, at most 10: 3.00, met."]
 
