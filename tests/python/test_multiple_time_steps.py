@@ -286,9 +286,12 @@ def test_example_runs(example: ModuleType, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_example_conserves_energy(example: ModuleType, tmp_path: Path) -> None:
-    """With r-RESPA it fluctuates less than with Verlet and the same outer step, which is 3 to 8 times as much as with
-    0.5 fs."""
-    rows = {row["scheme"]: row["fluctuation"] for row in example.main(tmp_path, picoseconds=3.0, rounds=1)}
-    assert rows["r-RESPA, 1 fs = 2 x 0.5 fs"] < 3.5 * rows["Verlet, 0.5 fs"]
-    assert rows["r-RESPA, 1 fs = 2 x 0.5 fs"] < rows["Verlet, 1 fs"]
-    assert rows["r-RESPA, 1.5 fs = 3 x 0.5 fs"] < rows["Verlet, 1.5 fs"]
+    """Fluctuations of the total energy, geometric means of three runs: trajectories are chaotic."""
+    runs = [example.main(tmp_path / str(seed), picoseconds=3.0, rounds=1, seed=seed) for seed in (1, 2, 3)]
+    sizes = {
+        rows[0]["scheme"]: np.exp(np.mean([np.log(row["fluctuation"]) for row in rows]))
+        for rows in zip(*runs, strict=True)
+    }
+    assert sizes["r-RESPA, 1 fs = 2 x 0.5 fs"] < 2.5 * sizes["Verlet, 0.5 fs"]
+    assert sizes["r-RESPA, 1 fs = 2 x 0.5 fs"] < 0.75 * sizes["Verlet, 1 fs"]
+    assert sizes["r-RESPA, 1.5 fs = 3 x 0.5 fs"] < 0.5 * sizes["Verlet, 1.5 fs"]
